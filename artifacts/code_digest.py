@@ -1,0 +1,64 @@
+"""Fingerprint of the code a step runs, so that Snakemake reruns it when (and only when) that code changes."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCAL = ("artifacts", "assets", "head_geometry", "preprocessing", "avatar_models", "evaluation")
+
+
+def _source(module: str) -> Path | None:
+    base = ROOT.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.split(".")[0] in LOCAL}
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [
+                n
+                for n in body
+                if not (
+                    isinstance(n, ast.Expr)
+                    and isinstance(n.value, ast.Constant)
+                    and isinstance(n.value.value, str)
+                )
+            ]
+    return tree
+
+
+@cache
+def code_digest(*modules: str) -> str:
+    """SHA-256 (12 hex digits) of ``modules`` and of every local module they import; comments, docstrings and layout do not count."""
+    todo, seen, texts = list(modules), set(), {}
+    for module in modules:
+        if _source(module) is None:
+            raise FileNotFoundError(f"no source file for module {module!r} under {ROOT}")
+    while todo:
+        name = todo.pop()
+        path = _source(name)
+        if name in seen or path is None:
+            continue
+        seen.add(name)
+        tree = ast.parse(path.read_text())
+        todo.extend(_imports(tree))
+        texts[path.relative_to(ROOT).as_posix()] = ast.dump(_without_docstrings(tree))
+    return hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()[:12]

@@ -1,0 +1,360 @@
+"""Every artifact kind of the pipeline, one constant per file that a rule writes."""
+
+from artifacts.schema import ArraySpec, ArtifactSpec
+
+PIXEL = "pixel; (0, 0) is the centre of the top-left pixel"
+RGB = "sRGB, 0..255"
+OPACITY = "opacity, 0..255"
+HEAD_METRE = "metre; head axes: x to the subject's left, y up, z out of the face"
+
+FRAMES = ArtifactSpec(
+    kind="frames",
+    version=(1, 0),
+    arrays={
+        "image": ArraySpec(
+            "uint8", ("frame", "height", "width", 3), RGB, "Square head crop of each frame."
+        ),
+        "time_s": ArraySpec(
+            "float64", ("frame",), "second from the start of the clip", "Time of each frame."
+        ),
+        "frame_rate_hz": ArraySpec("float64", (), "hertz", "Frames per second after resampling."),
+        "source_from_crop": ArraySpec(
+            "float64",
+            (3, 3),
+            PIXEL,
+            "Homogeneous similarity: source pixel = source_from_crop @ crop pixel.",
+        ),
+        "source_size": ArraySpec(
+            "int32", (2,), "pixel", "Width, height of the upright source frame."
+        ),
+        "audio": ArraySpec(
+            "int16", ("sample",), "full scale 32768", "Mono sound; empty where the clip has none."
+        ),
+        "audio_rate_hz": ArraySpec("int32", (), "hertz", "Sample rate of the sound (16000)."),
+        "has_audio": ArraySpec("bool", (), "1", "False where the clip has no sound."),
+    },
+)
+
+LANDMARKS = ArtifactSpec(
+    kind="landmarks",
+    version=(1, 0),
+    arrays={
+        "points": ArraySpec(
+            "float32",
+            ("frame", "landmark", 3),
+            PIXEL + " of the input image; z on the same scale, smaller is nearer",
+            "The 478 MediaPipe points (468 refined face points, then 5 points of each iris).",
+        ),
+        "confidence": ArraySpec("float32", ("frame",), "1", "Face presence in 0..1."),
+        "valid": ArraySpec("bool", ("frame",), "1", "False where the face was not found."),
+        "image_size": ArraySpec(
+            "int32", (2,), "pixel", "Width, height of the images the points live in."
+        ),
+    },
+)
+
+MATTE = ArtifactSpec(
+    kind="matte",
+    version=(1, 0),
+    arrays={
+        "alpha": ArraySpec(
+            "uint8", ("frame", "height", "width"), OPACITY, "Soft opacity of the person."
+        ),
+    },
+)
+
+HEAD_MODEL = ArtifactSpec(
+    kind="head_model",
+    version=(1, 0),
+    arrays={
+        "template": ArraySpec(
+            "float32", ("vertex", 3), HEAD_METRE, "Mean head, neutral expression."
+        ),
+        "identity_basis": ArraySpec(
+            "float32",
+            ("identity", "vertex", 3),
+            "1",
+            "Orthonormal directions of shape, most varied first.",
+        ),
+        "identity_std": ArraySpec(
+            "float32",
+            ("identity",),
+            "metre",
+            "Standard deviation along each direction; coefficients are in units of it.",
+        ),
+        "expression_basis": ArraySpec(
+            "float32", ("expression", "vertex", 3), HEAD_METRE, "Displacement at coefficient 1."
+        ),
+        "expression_name": ArraySpec(
+            "str",
+            ("expression",),
+            "text",
+            "Name of each expression (ARKit names where they exist).",
+        ),
+        "expression_lower": ArraySpec(
+            "float32", ("expression",), "1", "Smallest sensible coefficient."
+        ),
+        "expression_upper": ArraySpec(
+            "float32", ("expression",), "1", "Largest sensible coefficient."
+        ),
+        "joint_name": ArraySpec(
+            "str", ("joint",), "text", "neck, head, eye_left, eye_right and, where it serves, jaw."
+        ),
+        "joint_parent": ArraySpec(
+            "int32", ("joint",), "1", "Index of each joint's parent; -1 for the root."
+        ),
+        "joint_regressor": ArraySpec(
+            "float32",
+            ("joint", "vertex"),
+            "1",
+            "Joint positions = regressor @ neutral shaped vertices; rows sum to 1.",
+        ),
+        "skin_weight": ArraySpec(
+            "float32", ("vertex", "joint"), "1", "Linear blend skinning; rows sum to 1."
+        ),
+        "triangle": ArraySpec(
+            "int32", ("face", 3), "1", "Vertex indices, counter-clockwise seen from outside."
+        ),
+        "uv": ArraySpec(
+            "float32",
+            ("uv_vertex", 2),
+            "1; (0, 0) is the top-left corner of the texture, v runs down",
+            "Texture coordinates.",
+        ),
+        "triangle_uv": ArraySpec(
+            "int32", ("face", 3), "1", "Indices into uv of each triangle's corners."
+        ),
+        "vertex_part": ArraySpec("int32", ("vertex",), "1", "Index into part_name."),
+        "part_name": ArraySpec(
+            "str",
+            ("part",),
+            "text",
+            "face, scalp, ear, neck, lips, eye_left, eye_right, teeth, tongue, mouth_cavity.",
+        ),
+        "mirror_vertex": ArraySpec(
+            "int32",
+            ("vertex",),
+            "1",
+            "Index of each vertex's mirror image, left and right exchanged.",
+        ),
+        "mediapipe_face": ArraySpec(
+            "int32", ("mediapipe",), "1", "Triangle that carries each of the 478 points."
+        ),
+        "mediapipe_barycentric": ArraySpec(
+            "float32", ("mediapipe", 3), "1", "Barycentric coordinates in that triangle."
+        ),
+        "mediapipe_weight": ArraySpec(
+            "float32",
+            ("mediapipe",),
+            "1",
+            "Trust in each point, 0..1; 0 where the point has no stable place on the mesh.",
+        ),
+        "sparse68_face": ArraySpec(
+            "int32", (68,), "1", "Triangle that carries each of the classic 68 points."
+        ),
+        "sparse68_barycentric": ArraySpec(
+            "float32", (68, 3), "1", "Barycentric coordinates in that triangle."
+        ),
+    },
+)
+
+FACE_FIT = ArtifactSpec(
+    kind="face_fit",
+    version=(1, 0),
+    arrays={
+        "identity": ArraySpec(
+            "float32", ("identity",), "standard deviation", "Shape coefficients of the subject."
+        ),
+        "expression": ArraySpec(
+            "float32", ("frame", "expression"), "1", "Expression coefficients of each frame."
+        ),
+        "joint_rotation": ArraySpec(
+            "float32",
+            ("frame", "joint", 3),
+            "radian; axis-angle in head axes",
+            "Local rotation of each joint of the head model.",
+        ),
+        "world_from_head": ArraySpec(
+            "float64",
+            ("frame", 4, 4),
+            "metre",
+            "Rigid motion from head axes to world axes (OpenCV axes of the first camera).",
+        ),
+        "camera_from_world": ArraySpec(
+            "float64",
+            ("frame", 4, 4),
+            "metre; OpenCV camera axes",
+            "Camera pose; identity for a static camera.",
+        ),
+        "intrinsics": ArraySpec(
+            "float64", (3, 3), "pixel of the head crop", "Pinhole matrix, shared by all frames."
+        ),
+        "image_size": ArraySpec(
+            "int32", (2,), "pixel", "Width, height of the images that intrinsics belongs to."
+        ),
+        "landmark_offset": ArraySpec(
+            "float32",
+            ("mediapipe", 3),
+            HEAD_METRE,
+            "Personal offset of each landmark from its place on the mesh.",
+        ),
+        "nme": ArraySpec(
+            "float32",
+            ("frame",),
+            "outer-eye-corner distance",
+            "Mean distance of the usable landmarks after projection; 0 where not valid.",
+        ),
+        "valid": ArraySpec(
+            "bool",
+            ("frame",),
+            "1",
+            "False where no landmarks were found and the frame was filled in from its neighbours.",
+        ),
+        "torso_from_reference": ArraySpec(
+            "float64",
+            ("frame", 3, 3),
+            PIXEL,
+            "Homogeneous similarity that moves torso pixels of the reference frame to this frame.",
+        ),
+        "torso_reference_frame": ArraySpec(
+            "int32", (), "1", "Index of the reference frame of the torso."
+        ),
+        "torso_valid": ArraySpec(
+            "bool",
+            ("frame",),
+            "1",
+            "False where the torso was not tracked and its motion was filled in.",
+        ),
+    },
+)
+
+AUDIO_FEATURES = ArtifactSpec(
+    kind="audio_features",
+    version=(1, 0),
+    arrays={
+        "feature": ArraySpec(
+            "float32",
+            ("frame", 16, "channel"),
+            "1; see provenance for the kind",
+            "Window of 16 feature vectors around each video frame.",
+        ),
+        "valid": ArraySpec(
+            "bool", ("frame",), "1", "False where the clip has no sound (features are 0)."
+        ),
+    },
+)
+
+AVATAR = ArtifactSpec(
+    kind="avatar",
+    version=(1, 0),
+    arrays={
+        "model_name": ArraySpec("str", (), "text", "Registered name of the model."),
+        "model_config": ArraySpec("str", (), "YAML", "The model's options as they were used."),
+        "image_size": ArraySpec(
+            "int32", (2,), "pixel", "Width, height of the images the avatar was trained on."
+        ),
+        "train_frame": ArraySpec(
+            "int32", ("train_frame",), "1", "Indices of the frames it was trained on."
+        ),
+        "loss_step": ArraySpec("int32", ("loss_step",), "1", "Step of each logged loss."),
+        "loss_name": ArraySpec("str", ("loss_term",), "text", "Name of each logged loss term."),
+        "loss": ArraySpec(
+            "float32", ("loss_step", "loss_term"), "1", "Logged losses, mean since the last entry."
+        ),
+        "training_time_s": ArraySpec(
+            "float64", (), "second", "Wall-clock time spent in training, all resumed runs together."
+        ),
+        "peak_memory_bytes": ArraySpec(
+            "int64", (), "byte", "Largest resident memory of the process (GPU memory on CUDA)."
+        ),
+        "device_name": ArraySpec("str", (), "text", "Device the training ran on."),
+    },
+    tensor_group="state",
+)
+
+RENDER = ArtifactSpec(
+    kind="render",
+    version=(1, 0),
+    arrays={
+        "image": ArraySpec(
+            "uint8", ("frame", "height", "width", 3), RGB, "Head over torso over background."
+        ),
+        "person": ArraySpec(
+            "uint8", ("frame", "height", "width", 3), RGB, "Head over torso over white."
+        ),
+        "head": ArraySpec("uint8", ("frame", "height", "width", 3), RGB, "Head alone over white."),
+        "person_alpha": ArraySpec(
+            "uint8", ("frame", "height", "width"), OPACITY, "Opacity of head and torso together."
+        ),
+        "head_alpha": ArraySpec(
+            "uint8", ("frame", "height", "width"), OPACITY, "Opacity of the head alone."
+        ),
+        "driver_frame": ArraySpec(
+            "int32", ("frame",), "1", "Index in the driving clip of each rendered frame."
+        ),
+        "time_s": ArraySpec(
+            "float64",
+            ("frame",),
+            "second from the start of the driving clip",
+            "Time of each rendered frame.",
+        ),
+        "render_time_s": ArraySpec(
+            "float32",
+            ("frame",),
+            "second",
+            "Wall-clock time of each frame, without reading and writing.",
+        ),
+    },
+)
+
+SCORES = ArtifactSpec(
+    kind="scores",
+    version=(1, 0),
+    arrays={
+        "frame_metric": ArraySpec(
+            "str", ("frame_metric",), "text", "Name of each metric that has a value per frame."
+        ),
+        "frame_metric_unit": ArraySpec("str", ("frame_metric",), "text", "Unit of each of them."),
+        "frame_value": ArraySpec(
+            "float32",
+            ("frame_metric", "frame"),
+            "see frame_metric_unit",
+            "Value per test frame; 0 where not valid.",
+        ),
+        "frame_valid": ArraySpec(
+            "bool",
+            ("frame_metric", "frame"),
+            "1",
+            "False where the metric has no value in that frame.",
+        ),
+        "driver_frame": ArraySpec(
+            "int32", ("frame",), "1", "Index in the clip of each scored frame."
+        ),
+        "clip_metric": ArraySpec(
+            "str", ("clip_metric",), "text", "Name of each metric that has one value for the clip."
+        ),
+        "clip_metric_unit": ArraySpec("str", ("clip_metric",), "text", "Unit of each of them."),
+        "clip_value": ArraySpec(
+            "float64", ("clip_metric",), "see clip_metric_unit", "Value for the clip."
+        ),
+        "missing_metric": ArraySpec(
+            "str", ("missing_metric",), "text", "Metrics that could not be computed."
+        ),
+        "missing_reason": ArraySpec("str", ("missing_metric",), "text", "Why, and what to fetch."),
+    },
+)
+
+KINDS: dict[str, ArtifactSpec] = {
+    spec.kind: spec
+    for spec in (
+        FRAMES,
+        LANDMARKS,
+        MATTE,
+        HEAD_MODEL,
+        FACE_FIT,
+        AUDIO_FEATURES,
+        AVATAR,
+        RENDER,
+        SCORES,
+    )
+}

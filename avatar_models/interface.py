@@ -1,0 +1,107 @@
+"""What every avatar model is: built from a subject, trained on its frames, rendered from driving signals.
+
+All images inside models are float in 0..1, channel last. All cameras follow :mod:`head_geometry.cameras`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from avatar_models.dataset import SubjectData
+
+
+class ModelConfig(Protocol):
+    """What the trainer reads from any model's options dataclass (each model adds its own)."""
+
+    steps: int
+    """Optimiser steps of the whole training."""
+    max_minutes: float
+    """Training stops here even if steps are left (0: no limit); the schedule follows the elapsed share."""
+
+
+@dataclass(frozen=True)
+class Driving:
+    """The driving signals of one frame: everything a model may read about a frame it renders.
+
+    All come from the ``face_fit`` artifact; none is a pixel. ``torso_from_reference`` is tracked from
+    pixels, like the head's pose, and is a driving signal like it.
+    """
+
+    frame: int
+    """Index in the driving clip."""
+    vertices: Float[Tensor, "vertex 3"]
+    """Posed head vertices; head axes, metres."""
+    displacement: Float[Tensor, "vertex 3"]
+    """Posed minus neutral vertices; head axes, metres."""
+    code: Float[Tensor, " code"]
+    """Expression coefficients, then the axis-angle of every joint (radians)."""
+    camera_from_head: Float[Tensor, "4 4"]
+    """Rigid motion from head axes to OpenCV camera axes, metres."""
+    intrinsics: Float[Tensor, "3 3"]
+    """Pinhole matrix in pixels of ``image_size``."""
+    image_size: tuple[int, int]
+    """Width, height of the image to make, pixels."""
+    landmarks: Float[Tensor, "landmark 2"]
+    """Projected landmarks of the fit, pixels of ``image_size``."""
+    torso_from_reference: Float[Tensor, "3 3"]
+    """Similarity from torso pixels of the reference frame to this frame, pixels of ``image_size``."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What a model renders: the head, and optionally a torso and a background behind it.
+
+    Colours are premultiplied by their opacity, so compositing is ``head + (1 - head_alpha) * behind``.
+    """
+
+    head: Float[Tensor, "height width 3"]
+    head_alpha: Float[Tensor, "height width"]
+    torso: Float[Tensor, "height width 3"]
+    torso_alpha: Float[Tensor, "height width"]
+    background: Float[Tensor, "height width 3"]
+    """Opaque; the subject's own background where it is known, else white."""
+
+    def person_alpha(self) -> Float[Tensor, "height width"]:
+        """Opacity of head and torso together."""
+        return self.head_alpha + (1 - self.head_alpha) * self.torso_alpha
+
+    def over(self, background: Float[Tensor, "*#hw 3"]) -> Float[Tensor, "height width 3"]:
+        """Head over torso over ``background`` (an image or one colour)."""
+        behind = self.torso + (1 - self.torso_alpha)[..., None] * background
+        return self.head + (1 - self.head_alpha)[..., None] * behind
+
+
+class AvatarModel(nn.Module, ABC):
+    """One avatar method. The trainer and the renderer know only this.
+
+    A sub-package registers its options dataclass in ``<model>/config.py`` (no torch there) and defines
+    ``build_model(config, data) -> AvatarModel`` in ``<model>/model.py``. Everything that rendering needs
+    is in ``state_dict()``, so that an avatar file renders without the training frames.
+    """
+
+    @abstractmethod
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """Adam parameter groups, each with ``params``, ``lr`` and ``lr_end`` (exponential decay from one to the other)."""
+
+    @abstractmethod
+    def training_losses(
+        self, data: SubjectData, progress: float, generator: torch.Generator
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Weighted loss terms of one step; their sum is minimised.
+
+        Args:
+            data: The subject; the model samples its own frames and pixels from ``data.train_frames``.
+            progress: Share of the training done, 0..1 (schedules follow it, not the step count).
+            generator: The only source of randomness, so that a resumed run continues the sequence.
+        """
+
+    @abstractmethod
+    def render(self, driving: Driving) -> Layers:
+        """The layers of one frame; called under ``torch.inference_mode()``."""

@@ -1,0 +1,1 @@
+"""Metrics, scores, tables and the report; reads files only and knows no model."""

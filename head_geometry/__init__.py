@@ -1,0 +1,1 @@
+"""Cameras, rotations, the head model and its rasteriser (torch)."""

@@ -1,0 +1,147 @@
+"""The one head-model type: template, identity and expression bases, joints and skinning (artifact kind ``head_model``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from artifacts.kinds import HEAD_MODEL
+from artifacts.store import read_artifact
+from head_geometry.rotations import matrix_from_axis_angle
+
+
+@dataclass(frozen=True)
+class HeadModel:
+    """A parametric head. Metres, head axes (x to the subject's left, y up, z out of the face).
+
+    Nothing that uses it may know which published model it came from. Attributes are the datasets of the
+    ``head_model`` artifact (see :data:`artifacts.kinds.HEAD_MODEL` for units), as tensors; names as tuples.
+    """
+
+    template: Float[Tensor, "vertex 3"]
+    identity_basis: Float[Tensor, "identity vertex 3"]
+    identity_std: Float[Tensor, " identity"]
+    expression_basis: Float[Tensor, "expression vertex 3"]
+    expression_name: tuple[str, ...]
+    expression_lower: Float[Tensor, " expression"]
+    expression_upper: Float[Tensor, " expression"]
+    joint_name: tuple[str, ...]
+    joint_parent: tuple[int, ...]
+    joint_regressor: Float[Tensor, "joint vertex"]
+    skin_weight: Float[Tensor, "vertex joint"]
+    triangle: Int[Tensor, "face 3"]
+    uv: Float[Tensor, "uv_vertex 2"]
+    triangle_uv: Int[Tensor, "face 3"]
+    vertex_part: Int[Tensor, " vertex"]
+    part_name: tuple[str, ...]
+    mirror_vertex: Int[Tensor, " vertex"]
+    mediapipe_face: Int[Tensor, " mediapipe"]
+    mediapipe_barycentric: Float[Tensor, "mediapipe 3"]
+    mediapipe_weight: Float[Tensor, " mediapipe"]
+    sparse68_face: Int[Tensor, "68"]
+    sparse68_barycentric: Float[Tensor, "68 3"]
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> HeadModel:
+        """Read a ``head_model`` artifact.
+
+        Raises:
+            ArtifactError: the file is not one.
+        """
+        arrays = read_artifact(path, HEAD_MODEL)
+        values: dict[str, object] = {}
+        for name, array in arrays.items():
+            if array.dtype.kind == "U":
+                values[name] = tuple(str(text) for text in array)
+            elif name == "joint_parent":
+                values[name] = tuple(int(parent) for parent in array)
+            else:
+                tensor = torch.from_numpy(array).to(device)
+                values[name] = tensor.long() if array.dtype.kind == "i" else tensor
+        return cls(**values)  # type: ignore[arg-type]
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> HeadModel:
+        """The same model on another device and, for its real-valued arrays, in another precision."""
+        moved = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                moved[field.name] = value.to(device, dtype if value.is_floating_point() else None)
+        return replace(self, **moved)
+
+    def neutral(
+        self, identity: Float[Tensor, "*batch identity"]
+    ) -> Float[Tensor, "*batch vertex 3"]:
+        """Shaped vertices in the neutral expression; fewer coefficients than components are allowed."""
+        n = identity.shape[-1]
+        metres = identity * self.identity_std[:n]
+        return self.template + torch.tensordot(metres, self.identity_basis[:n], dims=1)
+
+    def vertices(
+        self,
+        identity: Float[Tensor, " identity"],
+        expression: Float[Tensor, "frame expression"],
+        joint_rotation: Float[Tensor, "frame joint 3"],
+    ) -> Float[Tensor, "frame vertex 3"]:
+        """Posed vertices in head axes, metres.
+
+        Args:
+            identity: Standard deviations.
+            expression: Coefficients, 1 is the full action.
+            joint_rotation: Axis-angle of each joint, radians, in head axes.
+
+        Source: linear blend shapes and linear blend skinning, as in FLAME (Li et al. 2017) without
+        pose correctives.
+        """
+        neutral = self.neutral(identity)
+        shaped = neutral + torch.tensordot(expression, self.expression_basis, dims=1)
+        return self.skin(shaped, self.joint_regressor @ neutral, joint_rotation)
+
+    def skin(
+        self,
+        shaped: Float[Tensor, "frame vertex 3"],
+        joints: Float[Tensor, "joint 3"],
+        joint_rotation: Float[Tensor, "frame joint 3"],
+    ) -> Float[Tensor, "frame vertex 3"]:
+        """Linear blend skinning of ``shaped`` vertices about ``joints`` (head axes, metres)."""
+        local = matrix_from_axis_angle(joint_rotation)
+        rotations: list[Tensor] = []
+        translations: list[Tensor] = []
+        for joint, parent in enumerate(self.joint_parent):
+            # x -> R (x - c) + c, then the parent's motion.
+            shift = joints[joint] - local[:, joint] @ joints[joint]
+            if parent < 0:
+                rotations.append(local[:, joint])
+                translations.append(shift)
+            else:
+                rotations.append(rotations[parent] @ local[:, joint])
+                translations.append(
+                    (rotations[parent] @ shift[..., None])[..., 0] + translations[parent]
+                )
+        rotation = torch.einsum("vj,fjab->fvab", self.skin_weight, torch.stack(rotations, 1))
+        translation = torch.einsum("vj,fja->fva", self.skin_weight, torch.stack(translations, 1))
+        return (rotation @ shaped[..., None])[..., 0] + translation
+
+    def mediapipe_points(
+        self, vertices: Float[Tensor, "*batch vertex 3"]
+    ) -> Float[Tensor, "*batch mediapipe 3"]:
+        """Places of the 478 MediaPipe points on posed vertices."""
+        corners = vertices[..., self.triangle[self.mediapipe_face], :]
+        return (corners * self.mediapipe_barycentric[..., None]).sum(-2)
+
+    def part_vertices(self, *parts: str) -> Int[Tensor, " chosen"]:
+        """Indices of the vertices that belong to any of the named parts.
+
+        Raises:
+            ValueError: the model has no such part.
+        """
+        labels = torch.tensor(
+            [self.part_name.index(part) for part in parts], device=self.vertex_part.device
+        )
+        return torch.isin(self.vertex_part, labels).nonzero()[:, 0]

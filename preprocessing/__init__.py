@@ -1,0 +1,1 @@
+"""From a clip to typed files: one module per step."""
