@@ -81,9 +81,16 @@ class Layers:
 class AvatarModel(nn.Module, ABC):
     """One avatar method. The trainer and the renderer know only this.
 
-    A sub-package registers its options dataclass in ``<model>/config.py`` (no torch there) and defines
-    ``build_model(config, data) -> AvatarModel`` in ``<model>/model.py``. Everything that rendering needs
-    is in ``state_dict()``, so that an avatar file renders without the training frames.
+    A sub-package registers its options dataclass in ``<model>/config.py`` (no torch there) and defines in
+    ``<model>/model.py``
+
+    - ``build_model(config, data: SubjectData) -> AvatarModel``, the untrained model of a subject, on ``data.device``;
+    - ``restore_model(config, state: dict[str, Tensor]) -> AvatarModel``, a model whose parameters and buffers have
+      the shapes of ``state`` and whose plain attributes are right; its values may be anything, since
+      ``load_state_dict(state)`` follows.
+
+    Everything that rendering needs is in ``state_dict()`` and ``config``, so that an avatar file renders
+    without the training frames. A model may be asked to train at one ``image_size`` and render at another.
     """
 
     @abstractmethod
