@@ -1,0 +1,83 @@
+"""Rotated square regions of an image: where the face networks look, and the sampling of their input pixels.
+
+Pixel coordinates everywhere: (0, 0) is the centre of the top-left pixel. The networks' own coordinates run
+from 0 to their input size over the region, corner to corner, and input pixel k lies at coordinate k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+
+@dataclass(frozen=True)
+class RotatedSquare:
+    """A square region of an image.
+
+    Attributes:
+        center_x: Pixel column of the centre.
+        center_y: Pixel row of the centre.
+        side_px: Length of a side in pixels.
+        angle_rad: Rotation from the image's x axis towards its y axis (clockwise as seen).
+    """
+
+    center_x: float
+    center_y: float
+    side_px: float
+    angle_rad: float = 0.0
+
+    def image_from_unit(self) -> Float[np.ndarray, "2 3"]:
+        """Affine map from unit coordinates (0..1 over the region, corner to corner) to image pixels."""
+        cos, sin = (
+            np.cos(self.angle_rad) * self.side_px,
+            np.sin(self.angle_rad) * self.side_px,
+        )
+        return np.array(
+            [
+                [cos, -sin, self.center_x - 0.5 * (cos - sin)],
+                [sin, cos, self.center_y - 0.5 * (sin + cos)],
+            ]
+        )
+
+
+def sample_square(
+    image: UInt8[np.ndarray, "height width 3"],
+    square: RotatedSquare,
+    size: int,
+    border: str = "edge",
+) -> Float[np.ndarray, "{size} {size} 3"]:
+    """Bilinear samples of a region, row-major, in 0..255.
+
+    Args:
+        image: sRGB.
+        square: The region; may reach beyond the image.
+        size: Samples along each side; sample (0, 0) lies in the region's first corner.
+        border: What lies outside the image: ``"edge"`` (the nearest pixel) or ``"black"``.
+    """
+    height, width = image.shape[:2]
+    matrix = square.image_from_unit()
+    corners = matrix @ np.array([[0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    # Only the pixels under the region are converted to float; two more on each side, because the
+    # sampler's border rule must not reach pixels that are still inside the image.
+    low = np.floor(corners.min(axis=1)).astype(int) - 2
+    high = np.ceil(corners.max(axis=1)).astype(int) + 3
+    x0, y0 = np.clip(low, 0, [width - 1, height - 1])
+    x1, y1 = np.clip(high, [x0 + 1, y0 + 1], [width, height])
+    pixels = torch.from_numpy(image[y0:y1, x0:x1].astype(np.float32)).permute(2, 0, 1)[None]
+    # torch's grid: -1..1 from the outer edge of the first pixel to that of the last.
+    scale = np.array([2.0 / (x1 - x0), 2.0 / (y1 - y0)])
+    step = matrix[:, :2] * scale[:, None] / size
+    start = (matrix[:, 2] - [x0, y0] + 0.5) * scale - 1.0
+    index = torch.arange(size, dtype=torch.float32)
+    grid = torch.empty(1, size, size, 2)
+    for axis in range(2):
+        row = index * float(step[axis, 0]) + float(start[axis])
+        torch.add(row[None, :], index[:, None], alpha=float(step[axis, 1]), out=grid[0, :, :, axis])
+    padding = {"edge": "border", "black": "zeros"}[border]
+    sampled = torch.nn.functional.grid_sample(
+        pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False
+    )
+    return sampled[0].permute(1, 2, 0).numpy()
