@@ -8,7 +8,15 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCAL = ("artifacts", "assets", "head_geometry", "preprocessing", "avatar_models", "evaluation")
+LOCAL = (
+    "artifacts",
+    "assets",
+    "head_geometry",
+    "media",
+    "preprocessing",
+    "avatar_models",
+    "evaluation",
+)
 
 
 def _source(module: str) -> Path | None:

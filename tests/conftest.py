@@ -10,7 +10,15 @@ from jaxtyping import install_import_hook
 
 # Every annotated array of the project is checked for the whole test run.
 _HOOK = install_import_hook(
-    ["artifacts", "head_geometry", "preprocessing", "avatar_models", "evaluation"],
+    [
+        "artifacts",
+        "assets",
+        "head_geometry",
+        "media",
+        "preprocessing",
+        "avatar_models",
+        "evaluation",
+    ],
     "beartype.beartype",
 )
 
