@@ -1,0 +1,156 @@
+"""PSNR, SSIM and MS-SSIM of sRGB images in 0..1, per frame, with an optional weight per pixel.
+
+All three use a data range of 1, the three sRGB channels as they are (no luma), and treat every pixel of
+the crop alike unless a weight is given. SSIM works in float64, since variances cancel in float32. Which pixels an image holds (background, mask) is decided in
+:mod:`evaluation.regions`.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+WINDOW_TAPS = 11
+WINDOW_SIGMA_PX = 1.5
+C1, C2 = 0.01**2, 0.03**2
+# Wang, Simoncelli and Bovik 2003, section 3.2, finest scale first.
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# 0..255 images that differ nowhere have no finite PSNR; this bounds it at 100 dB.
+SMALLEST_MSE = 1e-10
+
+Images = Float[Tensor, "frame height width 3"]
+Weights = Float[Tensor, "frame height width"]
+
+
+def psnr(first: Images, second: Images, weight: Weights | None = None) -> Float[Tensor, " frame"]:
+    """Peak signal-to-noise ratio of each frame, decibel, at most 100.
+
+    Args:
+        first: sRGB in 0..1.
+        second: sRGB in 0..1.
+        weight: Where given, the squared error is averaged with these weights (0: pixel left out).
+
+    Source: 10 log10(1 / MSE), MSE over pixels and channels of one frame.
+    """
+    error = ((first - second) ** 2).mean(-1)
+    mse = _weighted_mean(error[..., None], weight)[:, 0]
+    return -10 * torch.log10(mse.clamp_min(SMALLEST_MSE))
+
+
+def ssim(first: Images, second: Images, weight: Weights | None = None) -> Float[Tensor, " frame"]:
+    """Structural similarity of each frame: 11-tap Gaussian window of 1.5 px, whole windows only, mean of the channels.
+
+    Args:
+        first: sRGB in 0..1, at least 11 px on each side.
+        second: As ``first``.
+        weight: Where given, the map of similarities is averaged with these weights at the window centres.
+
+    Source: Wang, Bovik, Sheikh and Simoncelli 2004, eq. 13, K1 = 0.01, K2 = 0.03.
+    """
+    luminance, contrast = _similarity_maps(first.double(), second.double())
+    border = WINDOW_TAPS // 2
+    inner = None if weight is None else weight[:, border:-border, border:-border]
+    return _weighted_mean(luminance * contrast, inner).mean(-1)
+
+
+def ms_ssim_scales(height: int, width: int) -> int:
+    """Number of scales (at most 5) whose image still holds one whole 11-tap window.
+
+    Raises:
+        ValueError: not even the first does.
+    """
+    scales = 0
+    side = min(height, width)
+    while side >= WINDOW_TAPS and scales < len(MS_SSIM_WEIGHTS):
+        scales, side = scales + 1, side // 2
+    if scales == 0:
+        raise ValueError(
+            f"an image of {width} x {height} px is smaller than one {WINDOW_TAPS}-px window"
+        )
+    return scales
+
+
+def ms_ssim_name(height: int, width: int) -> str:
+    """``ms_ssim`` for the published five scales, ``ms_ssim_<n>scale`` where the image is too small for them."""
+    scales = ms_ssim_scales(height, width)
+    return "ms_ssim" if scales == len(MS_SSIM_WEIGHTS) else f"ms_ssim_{scales}scale"
+
+
+def ms_ssim(
+    first: Images, second: Images, weight: Weights | None = None
+) -> Float[Tensor, " frame"]:
+    """Multi-scale structural similarity of each frame, over :func:`ms_ssim_scales` scales.
+
+    Contrast-structure at every scale, luminance at the coarsest only; each scale halves the last by
+    2 x 2 means (an odd last row or column is dropped). Where fewer than five scales fit, the first
+    weights are rescaled to sum to 1 and the metric is named after its scales (:func:`ms_ssim_name`).
+    A negative mean is taken as 0 before the powers. Channels are averaged at the end.
+
+    Args:
+        first: sRGB in 0..1.
+        second: sRGB in 0..1.
+        weight: Where given, every scale's map is averaged with these weights, halved with the images.
+
+    Source: Wang, Simoncelli and Bovik 2003, eq. 7; the treatment of small images is own.
+    """
+    scales = ms_ssim_scales(*first.shape[1:3])
+    first, second = first.double(), second.double()
+    powers = torch.tensor(MS_SSIM_WEIGHTS[:scales], dtype=first.dtype, device=first.device)
+    powers = powers / powers.sum()
+    border = WINDOW_TAPS // 2
+    result = torch.ones(len(first), 3, dtype=first.dtype, device=first.device)
+    for scale in range(scales):
+        luminance, contrast = _similarity_maps(first, second)
+        similarity = luminance * contrast if scale == scales - 1 else contrast
+        inner = None if weight is None else weight[:, border:-border, border:-border]
+        result = result * _weighted_mean(similarity, inner).clamp_min(0) ** powers[scale]
+        first, second = _halve(first), _halve(second)
+        weight = None if weight is None else _halve(weight[..., None])[..., 0]
+    return result.mean(-1)
+
+
+def _weighted_mean(
+    values: Float[Tensor, "frame height width channel"], weight: Weights | None
+) -> Float[Tensor, "frame channel"]:
+    if weight is None:
+        return values.mean((1, 2))
+    total = weight.sum((1, 2)).clamp_min(1e-12)
+    return (values * weight[..., None]).sum((1, 2)) / total[:, None]
+
+
+def _halve(
+    images: Float[Tensor, "frame height width channel"],
+) -> Float[Tensor, "frame half_height half_width channel"]:
+    return functional.avg_pool2d(images.movedim(-1, 1), 2).movedim(1, -1)
+
+
+def _blur(
+    images: Float[Tensor, "frame height width channel"],
+) -> Float[Tensor, "frame inner_height inner_width channel"]:
+    """Gaussian window means, whole windows only."""
+    offset = torch.arange(WINDOW_TAPS, dtype=images.dtype, device=images.device) - WINDOW_TAPS // 2
+    taps = torch.exp(-0.5 * (offset / WINDOW_SIGMA_PX) ** 2)
+    taps = taps / taps.sum()
+    frames, height, width, channels = images.shape
+    planes = images.movedim(-1, 1).reshape(frames * channels, 1, height, width)
+    planes = functional.conv2d(planes, taps[None, None, :, None])
+    planes = functional.conv2d(planes, taps[None, None, None, :])
+    return planes.reshape(frames, channels, *planes.shape[-2:]).movedim(1, -1)
+
+
+def _similarity_maps(
+    first: Images, second: Images
+) -> tuple[
+    Float[Tensor, "frame inner_height inner_width 3"],
+    Float[Tensor, "frame inner_height inner_width 3"],
+]:
+    """Luminance and contrast-structure terms at every window centre."""
+    mean_first, mean_second = _blur(first), _blur(second)
+    variance_first = _blur(first**2) - mean_first**2
+    variance_second = _blur(second**2) - mean_second**2
+    covariance = _blur(first * second) - mean_first * mean_second
+    luminance = (2 * mean_first * mean_second + C1) / (mean_first**2 + mean_second**2 + C1)
+    contrast = (2 * covariance + C2) / (variance_first + variance_second + C2)
+    return luminance, contrast

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from evaluation.metrics.coefficients import FRONTAL, expression_distances, pose_distances
+from evaluation.metrics.landmarks import (
+    MOUTH_POINTS,
+    jitter,
+    landmark_distance,
+    normalised_mean_error,
+    resize_points,
+)
+
+
+def test_landmark_distance_of_a_shift():
+    points = np.random.default_rng(0).random((3, 478, 2)) * 100
+    np.testing.assert_allclose(landmark_distance(points, points + np.array([3.0, 4.0])), 5)
+
+
+def test_nme_is_scale_free_and_uses_the_truths_eye_corners():
+    generator = np.random.default_rng(0)
+    truth = generator.random((2, 478, 2)) * 100
+    truth[:, 33], truth[:, 263] = [20, 50], [70, 50]
+    render = truth + np.array([0.0, 5.0])
+    np.testing.assert_allclose(normalised_mean_error(render, truth), 0.1)
+    np.testing.assert_allclose(normalised_mean_error(render * 3, truth * 3), 0.1)
+
+
+def test_mouth_points_are_forty_different_ones():
+    assert len(set(MOUTH_POINTS.tolist())) == 40
+
+
+def test_resized_points_stay_at_the_same_place_of_the_picture():
+    corners = np.array([[[-0.5, -0.5], [449.5, 449.5]]])
+    np.testing.assert_allclose(
+        resize_points(corners, (450, 450), (128, 128)), [[[-0.5, -0.5], [127.5, 127.5]]]
+    )
+
+
+def test_jitter_of_constant_acceleration_and_of_steady_motion():
+    time = np.arange(10.0)
+    valid, frame = np.ones(10, bool), np.arange(10)
+    curve = np.stack([0.5 * 3 * time**2, 0.5 * 4 * time**2], -1)[:, None].repeat(5, 1)
+    assert jitter(curve, valid, frame) == pytest.approx(5)
+    line = np.stack([2 * time, -time], -1)[:, None]
+    assert jitter(line, valid, frame) == pytest.approx(0, abs=1e-12)
+
+
+def test_jitter_of_white_noise_is_root_six_times_its_spread():
+    noise = np.random.default_rng(0).normal(0, 0.5, (4000, 20, 2))
+    measured = jitter(noise, np.ones(4000, bool), np.arange(4000))
+    assert measured == pytest.approx(np.sqrt(2 * 6) * 0.5, rel=0.01)
+
+
+def test_jitter_skips_gaps_and_missing_frames():
+    points = np.zeros((9, 1, 2))
+    points[4] = 1000.0
+    valid = np.ones(9, bool)
+    valid[4] = False
+    assert jitter(points, valid, np.arange(9)) == 0
+    assert jitter(points[:3], np.ones(3, bool), np.array([0, 5, 6])) is None
+
+
+def test_expression_distances():
+    distances = expression_distances(np.zeros((2, 4)), np.array([[0.0, 0, 0, 2], [1, -1, 1, -1]]))
+    np.testing.assert_allclose(distances["aed_l1_mean"], [0.5, 1])
+    np.testing.assert_allclose(distances["aed_l1_sum"], [2, 4])
+    np.testing.assert_allclose(distances["aed_rmse"], [1, 1])
+
+
+def test_pose_distances_near_the_frontal_view():
+    first = np.tile(np.eye(4), (1, 1, 1))
+    first[:, :3, :3] = FRONTAL
+    second = first.copy()
+    turn = Rotation.from_rotvec([0, 0.3, 0]).as_matrix()
+    second[:, :3, :3] = FRONTAL @ turn
+    second[:, :3, 3] = [0.03, 0, -0.06]
+    distances = pose_distances(first, second)
+    assert distances["apd_geodesic_rad"][0] == pytest.approx(0.3)
+    assert distances["apd_rotation_l1_rad"][0] == pytest.approx(0.1)
+    assert distances["apd_translation_l1_m"][0] == pytest.approx(0.03)
