@@ -37,6 +37,12 @@ def _imports(tree: ast.AST) -> set[str]:
     return {name for name in found if name.split(".")[0] in LOCAL}
 
 
+def _packages(module: str) -> list[str]:
+    """The packages above ``module``; importing it runs their ``__init__`` too."""
+    parts = module.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
 def _without_docstrings(tree: ast.AST) -> ast.AST:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -68,5 +74,6 @@ def code_digest(*modules: str) -> str:
         seen.add(name)
         tree = ast.parse(path.read_text())
         todo.extend(_imports(tree))
+        todo.extend(_packages(name))
         texts[path.relative_to(ROOT).as_posix()] = ast.dump(_without_docstrings(tree))
     return hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()[:12]
