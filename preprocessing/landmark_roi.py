@@ -81,3 +81,26 @@ def sample_square(
         pixels, grid, mode="bilinear", padding_mode=padding, align_corners=False
     )
     return sampled[0].permute(1, 2, 0).numpy()
+
+
+def square_around(
+    low: Float[np.ndarray, "2"],
+    high: Float[np.ndarray, "2"],
+    level: Float[np.ndarray, "2 2"],
+    scale: float = 1.5,
+) -> RotatedSquare:
+    """Square around an upright box, turned so that two points lie level.
+
+    Args:
+        low: Smallest (x, y) of the box in pixels.
+        high: Largest (x, y) of the box in pixels.
+        level: Two points (x, y): the one further left in the face as seen, then the one further right.
+        scale: Side over the longer side of the box.
+    """
+    (dx, dy), center = level[1] - level[0], (low + high) / 2
+    return RotatedSquare(
+        center_x=float(center[0]),
+        center_y=float(center[1]),
+        side_px=float((high - low).max()) * scale,
+        angle_rad=float(np.arctan2(dy, dx)),
+    )
