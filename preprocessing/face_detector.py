@@ -104,7 +104,7 @@ def _decode(
     return boxes, values[:, 2:] + anchors[:, None], scores.astype(np.float32)
 
 
-def _overlap(
+def overlap(
     boxes: Float[np.ndarray, "detection 4"], box: Float[np.ndarray, "4"]
 ) -> Float[np.ndarray, "detection"]:
     """Intersection over union of each of ``boxes`` with ``box``."""
@@ -128,7 +128,7 @@ def _suppress(
     flat = np.concatenate([boxes, keypoints.reshape(-1, 2 * KEYPOINTS)], axis=1)
     merged, best_scores = [], []
     while len(order):
-        near = _overlap(boxes[order], boxes[order[0]]) > OVERLAP_THRESHOLD
+        near = overlap(boxes[order], boxes[order[0]]) > OVERLAP_THRESHOLD
         near[0] = True  # a degenerate box overlaps not even itself
         group = order[near]
         merged.append(np.average(flat[group], axis=0, weights=scores[group]))
