@@ -1,0 +1,197 @@
+"""What a clip holds: upright size, frame rate, length, sound; and why it cannot be read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import ffmpeg
+import numpy as np
+from jaxtyping import Float64
+
+from artifacts.errors import InputError
+from media.ffmpeg import file_url, log_errors, run_ffmpeg
+
+# Only local files: a playlist inside a clip must not open a connection.
+LOCAL_ONLY = {"protocol_whitelist": "file,pipe,crypto,data"}
+# Rates that cameras and editors use; a measured mean this near to one is that one.
+STANDARD_RATES_HZ = tuple(
+    Fraction(number, 1001 if ntsc else 1000)
+    for base in (12, 15, 24, 30, 48, 60, 90, 120, 240)
+    for number, ntsc in ((base * 1000, True), (base * 1000, False))
+) + tuple(Fraction(rate) for rate in (10, 20, 25, 50, 100))
+RATE_TOLERANCE = 5e-4
+HDR_TRANSFERS = ("arib-std-b67", "smpte2084")
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a clip holds.
+
+    Attributes:
+        path: The clip.
+        size: Width, height in pixels as a player shows it: after the rotation of its metadata and with
+            square pixels.
+        frame_rate_hz: Mean frames per second, snapped to a usual rate within 0.05 %.
+        is_variable_rate: The time between frames varies.
+        duration_s: From the first to the end of the last frame.
+        n_frames: Frames in the file.
+        has_audio: There is a sound track.
+        is_hdr: The transfer curve is HLG or PQ.
+        stored_size: Width, height after rotation, before pixels are made square.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    frame_rate_hz: float
+    is_variable_rate: bool
+    duration_s: float
+    n_frames: int
+    has_audio: bool
+    is_hdr: bool
+    stored_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Packets:
+    """Times of a clip's packets, in seconds: starts of video frames, and the end of all streams."""
+
+    video_s: Float64[np.ndarray, " packet"]
+    end_s: float
+    has_audio: bool
+
+
+def probe(path: Path, allow_truncated: bool = False) -> VideoInfo:
+    """Look at a clip without decoding more than its first frame.
+
+    Args:
+        path: The clip.
+        allow_truncated: Accept a clip of which only the beginning can be read.
+
+    Raises:
+        InputError: the file is missing, empty, not a video, sound only, a still image, or cut off.
+    """
+    path = Path(path)
+    _check_file(path)
+    packets, log = _read_packets(path)
+    if len(packets.video_s) == 0:
+        what = "holds only sound" if packets.has_audio else "holds no video"
+        raise InputError(f"{path}: {what}; give a video clip of a person")
+    if len(packets.video_s) == 1:
+        raise InputError(
+            f"{path}: is a still image, not a clip; give a video of at least a few seconds"
+        )
+    frame_s = float(np.median(np.diff(packets.video_s)))
+    duration_s = float(packets.video_s[-1] - packets.video_s[0]) + frame_s
+    if not allow_truncated:
+        _check_complete(path, packets, log)
+    stored_size, aspect = _first_frame(path)
+    return VideoInfo(
+        path=path,
+        size=_square_pixel_size(stored_size, aspect),
+        frame_rate_hz=_snap_rate(len(packets.video_s) / duration_s),
+        is_variable_rate=_is_variable(packets.video_s),
+        duration_s=duration_s,
+        n_frames=len(packets.video_s),
+        has_audio=packets.has_audio,
+        is_hdr=any(name in log for name in HDR_TRANSFERS),
+        stored_size=stored_size,
+    )
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the path of a video file")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path of the video")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty (0 bytes); copy or download the video again")
+
+
+def unreadable(path: Path, log: str) -> InputError:
+    """The error for a clip that ffmpeg cannot open."""
+    # The first line names the cause ("moov atom not found"), the later ones repeat it.
+    reasons = [*log_errors(log), "no reason given"]
+    return InputError(
+        f"{path}: cannot be read as a video ({reasons[0]}): it is not a video or was cut off while "
+        "copying; check that it plays, and copy or export it again"
+    )
+
+
+def _read_packets(path: Path) -> tuple[_Packets, str]:
+    """Times of all packets of the first real video stream and of the sound, and ffmpeg's log."""
+    stream = ffmpeg.input(file_url(path), **LOCAL_ONLY)
+    # V (capital): cover art in a sound file is no video. framecrc prints one line per packet.
+    stream = ffmpeg.output(stream["V:0?"], stream["a?"], "pipe:", format="framecrc", c="copy")
+    status, output, log = run_ffmpeg(ffmpeg.get_args(stream))
+    text = output.decode("ascii", "replace")
+    kinds = dict(re.findall(r"^#media_type (\d+): (\w+)", text, re.MULTILINE))
+    if status != 0 and not kinds:
+        if "does not contain any stream" in log:
+            return _Packets(np.zeros(0), 0.0, False), log
+        raise unreadable(path, log)
+    time_bases = {k: Fraction(v) for k, v in re.findall(r"^#tb (\d+): (\S+)", text, re.MULTILINE)}
+    ends: list[float] = [0.0]
+    video_s: list[float] = []
+    for line in text.splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        index, _dts, pts, duration = (field.strip() for field in line.split(",")[:4])
+        time_base = float(time_bases[index])
+        ends.append((int(pts) + int(duration)) * time_base)
+        if kinds.get(index) == "video":
+            video_s.append(int(pts) * time_base)
+    times = np.sort(np.asarray(video_s, dtype=np.float64))
+    return _Packets(times, max(ends), "audio" in kinds.values()), log
+
+
+def _check_complete(path: Path, packets: _Packets, log: str) -> None:
+    """Refuse a clip whose header promises more than its streams hold."""
+    found = re.search(r"Duration: (\d+):(\d+):([\d.]+)", log)
+    if found is None:
+        return
+    hours, minutes, seconds = map(float, found.groups())
+    promised_s = 3600 * hours + 60 * minutes + seconds
+    if packets.end_s < promised_s - max(0.5, 0.01 * promised_s):
+        readable_s = np.floor(10 * float(packets.video_s[-1])) / 10
+        raise InputError(
+            f"{path}: is cut off or damaged: only {readable_s:.1f} of {promised_s:.1f} s can be read; "
+            f"copy it again, or choose a part of it with --duration-s (at most {readable_s:.1f})"
+        )
+
+
+def _first_frame(path: Path) -> tuple[tuple[int, int], Fraction]:
+    """Size after rotation and the pixel aspect (width / height) of the first frame."""
+    stream = ffmpeg.input(file_url(path), **LOCAL_ONLY)
+    stream = ffmpeg.output(
+        stream["V:0"], "pipe:", format="yuv4mpegpipe", pix_fmt="gray", strict=-1, **{"frames:v": 1}
+    )
+    status, output, log = run_ffmpeg(ffmpeg.get_args(stream))
+    header = output[: output.find(b"\n")].decode("ascii", "replace").split(" ")
+    if status != 0 or header[0] != "YUV4MPEG2":
+        raise unreadable(path, log)
+    fields = {field[0]: field[1:] for field in header[1:]}
+    above, _, below = fields.get("A", "1:1").partition(":")
+    aspect = Fraction(int(above), int(below)) if int(above) and int(below) else Fraction(1)
+    return (int(fields["W"]), int(fields["H"])), aspect
+
+
+def _square_pixel_size(size: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
+    """Size with square pixels; the side that is too short grows, so that no detail is lost."""
+    width, height = size
+    if aspect >= 1:
+        return round(width * aspect), height
+    return width, round(height / aspect)
+
+
+def _snap_rate(rate_hz: float) -> float:
+    nearest = min((float(rate) for rate in STANDARD_RATES_HZ), key=lambda r: abs(r - rate_hz))
+    return nearest if abs(nearest - rate_hz) <= RATE_TOLERANCE * nearest else rate_hz
+
+
+def _is_variable(times_s: Float64[np.ndarray, " packet"]) -> bool:
+    """Whether frames come unevenly: by more than a container's rounding to milliseconds explains."""
+    steps = np.diff(times_s)
+    return bool(np.ptp(steps) > 0.0025)
