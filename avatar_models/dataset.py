@@ -20,6 +20,7 @@ from artifacts.store import open_artifact, read_artifact
 from avatar_models.interface import Driving
 from head_geometry.cameras import project, resize_intrinsics, transform
 from head_geometry.head_model import HeadModel
+from head_geometry.head_region import head_region
 from head_geometry.images import resize_area
 
 # Ten minutes of 512² must fit in 4 GB with the model beside it.
@@ -288,8 +289,6 @@ class SubjectData:
         return resize_area(image.to(self.device), self.image_size)
 
     def _make_region(self, frame: int) -> Tensor:
-        from head_geometry.head_region import head_region
-
         signal = self.driving(frame)
         region = head_region(
             self.head_model,

@@ -45,6 +45,8 @@ NAMED_POINTS = {
     78: (-0.02, -0.05),
     308: (0.02, -0.05),
 }
+# Chin, nose tip, eye corners, mouth corners.
+SPARSE68_FROM_MEDIAPIPE = {8: 152, 30: 1, 36: 33, 39: 133, 42: 362, 45: 263, 48: 61, 54: 291}
 
 
 @dataclass(frozen=True)
@@ -332,7 +334,10 @@ def _embeddings(template: np.ndarray, triangle: np.ndarray) -> dict[str, np.ndar
     xy[468:473] = EYE_CENTRES[1, :2] + ring
     xy[473:478] = EYE_CENTRES[0, :2] + ring
     face, bary = place(xy)
-    face68, bary68 = place(xy[: 68 * 6 : 6])
+    xy68 = xy[: 68 * 6 : 6].copy()
+    for index, mediapipe in SPARSE68_FROM_MEDIAPIPE.items():
+        xy68[index] = xy[mediapipe]
+    face68, bary68 = place(xy68)
     return {
         "mediapipe_face": face,
         "mediapipe_barycentric": bary,
