@@ -1,0 +1,199 @@
+"""Step ``face_fit``: the head model fitted to a whole clip, with cameras, gaze and the motion of the torso."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from artifacts.errors import InputError
+from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS
+from artifacts.provenance import make_provenance
+from artifacts.step import run_step
+from artifacts.store import open_artifact, read_artifact, write_artifact
+from head_geometry.cameras import resize_intrinsics
+from head_geometry.head_model import HeadModel
+from preprocessing.fit_clip import (
+    ClipFit,
+    FitSettings,
+    Subject,
+    describe_fit,
+    fit_frames,
+    fit_subject,
+    observe,
+    weigh,
+)
+from preprocessing.fit_model import make_landmark_model
+from preprocessing.fit_start import source_camera
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Fit the head model to a clip; with ``subject_fit``, to renders of a subject that was fitted before."""
+
+    landmarks: Path
+    """landmarks artifact."""
+    head_model: Path
+    """head_model artifact."""
+    out: Path
+    """face_fit artifact to write."""
+    frames: Path | None = None
+    """frames artifact the landmarks came from (not needed with --subject-fit)."""
+    matte: Path | None = None
+    """matte artifact of the same frames (not needed with --subject-fit)."""
+    subject_fit: Path | None = None
+    """face_fit artifact whose identity, focal length and landmark offsets are held."""
+    identities: int = 40
+    """Identity components to estimate."""
+    smoothness: float = 1.0
+    """How much smoother than raw: 0.5 halves the expected accelerations' precision, 2 doubles it."""
+    landmark_offsets: bool = True
+    """Estimate a personal offset for every landmark."""
+
+
+@dataclass(frozen=True)
+class Torso:
+    """Motion of the torso, in the terms of the artifact."""
+
+    torso_from_reference: np.ndarray
+    torso_reference_frame: np.ndarray
+    torso_valid: np.ndarray
+
+
+def no_torso(frames: int) -> Torso:
+    """A torso that does not move and was not tracked."""
+    return Torso(
+        np.tile(np.eye(3), (frames, 1, 1)), np.array(0, np.int32), np.zeros(frames, dtype=bool)
+    )
+
+
+def main(options: Options) -> None:
+    """Read, fit, write."""
+    torch.manual_seed(0)
+    head = HeadModel.load(options.head_model)
+    landmarks = read_artifact(options.landmarks, LANDMARKS)
+    if not landmarks["valid"].any():
+        raise InputError(
+            f"{options.landmarks}: no frame shows a face; choose a clip in which the face is seen"
+        )
+    settings = make_settings(options)
+    started = time.perf_counter()
+    if options.subject_fit is None:
+        fit, torso = fit_clip(options, head, landmarks, settings)
+    else:
+        fit = fit_render(read_artifact(options.subject_fit, FACE_FIT), head, landmarks, settings)
+        torso = no_torso(len(landmarks["valid"]))
+    seconds = time.perf_counter() - started
+    log.info(
+        "%d frames in %.1f s, median NME %.4f",
+        len(fit.nme), seconds, float(np.median(fit.nme[landmarks["valid"]])),
+    )  # fmt: skip
+    named = {"landmarks": options.landmarks, "head_model": options.head_model}
+    named |= {
+        name: path
+        for name in ("frames", "matte", "subject_fit")
+        if (path := getattr(options, name)) is not None
+    }
+    write_artifact(
+        options.out,
+        FACE_FIT,
+        artifact_arrays(fit, torso, landmarks),
+        make_provenance("preprocessing.face_fit", options, named),
+    )
+
+
+def make_settings(options: Options) -> FitSettings:
+    """The fit's settings from the step's options."""
+    default = FitSettings()
+    spread = 1 / np.sqrt(options.smoothness)
+    return FitSettings(
+        identities=options.identities,
+        offset_std_m=default.offset_std_m if options.landmark_offsets else 0.0,
+        rotation_std=default.rotation_std * spread,
+        translation_std_m=default.translation_std_m * spread,
+        expression_acceleration=default.expression_acceleration * spread,
+        turn_std=default.turn_std * spread,
+    )
+
+
+def fit_clip(
+    options: Options, head: HeadModel, landmarks: dict[str, np.ndarray], settings: FitSettings
+) -> tuple[ClipFit, Torso]:
+    """Fit subject and frames of a clip, and follow its torso.
+
+    Raises:
+        InputError: frames are missing or belong to other landmarks.
+    """
+    if options.frames is None:
+        raise InputError("face_fit needs --frames (or --subject-fit for renders)")
+    with open_artifact(options.frames, FRAMES) as reader:
+        size = reader.read("source_size")
+        source_from_crop = reader.read("source_from_crop")
+        if reader.shape("image")[0] != len(landmarks["valid"]):
+            raise InputError(
+                f"{options.landmarks}: {len(landmarks['valid'])} frames, but {options.frames} has "
+                f"{reader.shape('image')[0]}; make the landmarks again"
+            )
+    centre, focal_px = source_camera(source_from_crop, (int(size[0]), int(size[1])))
+    model = weigh(make_landmark_model(head, settings.identities), settings)
+    points = landmarks["points"][..., :2].astype(np.float64)
+    seen = observe(model, points, landmarks["valid"], centre, settings)
+    subject = fit_subject(model, seen, focal_px, settings)
+    state = fit_frames(model, subject, seen, settings)
+    fit = describe_fit(head, model, state, seen, points)
+    return fit, no_torso(len(points))
+
+
+def fit_render(
+    held: dict[str, np.ndarray],
+    head: HeadModel,
+    landmarks: dict[str, np.ndarray],
+    settings: FitSettings,
+) -> ClipFit:
+    """Fit only the frames; identity, camera and landmark offsets are those of ``held``."""
+    width, height = (int(side) for side in landmarks["image_size"])
+    old_width, old_height = (int(side) for side in held["image_size"])
+    intrinsics = resize_intrinsics(
+        torch.from_numpy(held["intrinsics"]), (old_width, old_height), (width, height)
+    )
+    identities = int(np.flatnonzero(held["identity"])[-1]) + 1 if held["identity"].any() else 1
+    model = weigh(make_landmark_model(head, identities), settings)
+    subject = Subject(
+        identity=torch.from_numpy(held["identity"][:identities]).double(),
+        log_focal=torch.log(intrinsics[0, 0]),
+        offset=torch.from_numpy(held["landmark_offset"]).double()[model.index],
+    )
+    points = landmarks["points"][..., :2].astype(np.float64)
+    seen = observe(model, points, landmarks["valid"], intrinsics[:2, 2], settings)
+    state = fit_frames(model, subject, seen, settings)
+    return describe_fit(head, model, state, seen, points)
+
+
+def artifact_arrays(fit: ClipFit, torso: Torso, landmarks: dict[str, np.ndarray]) -> dict[str, Any]:
+    """All datasets of the ``face_fit`` artifact."""
+    frames = len(fit.nme)
+    arrays: dict[str, Any] = {
+        "identity": fit.identity.astype(np.float32),
+        "expression": fit.expression.astype(np.float32),
+        "joint_rotation": fit.joint_rotation.astype(np.float32),
+        "world_from_head": fit.camera_from_head,
+        "camera_from_world": np.tile(np.eye(4), (frames, 1, 1)),
+        "intrinsics": fit.intrinsics,
+        "image_size": landmarks["image_size"].astype(np.int32),
+        "landmark_offset": fit.landmark_offset.astype(np.float32),
+        "nme": fit.nme.astype(np.float32),
+        "valid": landmarks["valid"],
+    }
+    return arrays | {field.name: getattr(torso, field.name) for field in fields(torso)}
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run_step(Options, main)

@@ -1,0 +1,247 @@
+"""Fit a head model to the landmarks of a whole clip: shared shape and focal length, then every frame in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from head_geometry.head_model import HeadModel
+from preprocessing.fit_landmarks import EYE_CORNERS, EYELID_PAIRS, LIP_PAIRS, POINTS
+from preprocessing.fit_model import (
+    FitState,
+    LandmarkModel,
+    pose_points,
+    turn_axis_angle,
+)
+from preprocessing.fit_normal import Observations, project_points
+from preprocessing.fit_solve import Prior, solve_frames, solve_offsets, solve_shared
+from preprocessing.fit_start import choose_keyframes, start_state
+
+# Points that bound an opening: an offset there would let a mesh stay open where the face is closed.
+_OPENING_POINTS = sorted({point for pair in LIP_PAIRS + EYELID_PAIRS for point in pair})
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a clip is fitted."""
+
+    identities: int = 40
+    """Identity components that are estimated; the rest stay at the mean."""
+    keyframes: int = 80
+    """Frames that identity, focal length and offsets are estimated from."""
+    sigma: float = 0.010
+    """Residual that counts as one, in outer-eye-corner distances."""
+    robust_scale: float = 2.5
+    """Residuals beyond this many sigmas lose influence."""
+    evidence: float = 50.0
+    """Landmarks of one frame count as this many independent ones: their errors go together."""
+    expression_std: float = 0.5
+    """Expected size of an expression coefficient."""
+    asymmetry_std: float = 0.3
+    """Expected difference of a left and a right coefficient."""
+    focal_std: float = 0.25
+    """Expected relative error of the focal length that is expected."""
+    offset_std_m: float = 0.003
+    """Expected size of a landmark's personal offset, metres; 0 switches offsets off."""
+    opening_offset_std_m: float = 0.0007
+    """The same for the rims of lips and eyelids, metres."""
+    rotation_std: float = 0.006
+    """Expected angular acceleration of the head, radian/frame²."""
+    translation_std_m: float = 0.0012
+    """Expected acceleration of the head, metre/frame²."""
+    expression_acceleration: float = 0.12
+    """Expected acceleration of an expression coefficient, 1/frame²."""
+    turn_std: float = 0.04
+    """Expected acceleration of the gaze, radian/frame²."""
+    window: int = 1500
+    """Frames that are solved together; longer clips are solved in overlapping windows."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What all frames of a subject share."""
+
+    identity: Float[Tensor, " identity"]
+    log_focal: Float[Tensor, ""]
+    offset: Float[Tensor, "landmark 3"]
+
+
+@dataclass(frozen=True)
+class ClipFit:
+    """The fit of a clip, in the terms of the ``face_fit`` artifact."""
+
+    identity: Float[np.ndarray, " identity"]
+    expression: Float[np.ndarray, "frame expression"]
+    joint_rotation: Float[np.ndarray, "frame joint 3"]
+    camera_from_head: Float[np.ndarray, "frame 4 4"]
+    intrinsics: Float[np.ndarray, "3 3"]
+    landmark_offset: Float[np.ndarray, "mediapipe 3"]
+    nme: Float[np.ndarray, " frame"]
+
+
+def make_prior(model: LandmarkModel, settings: FitSettings, focal_px: float) -> Prior:
+    """Prior in the solver's terms."""
+    n, turns = model.expressions, model.turn_unknowns
+    expression = torch.eye(n, dtype=torch.float64) / settings.expression_std**2
+    for left, right in _mirrored(model.name):
+        difference = torch.zeros(n, dtype=torch.float64)
+        difference[left], difference[right] = 1, -1
+        expression += difference[:, None] * difference / settings.asymmetry_std**2
+    spread = torch.cat(
+        [
+            torch.full((n,), settings.expression_acceleration),
+            torch.full((turns,), settings.turn_std),
+            torch.full((3,), settings.rotation_std),
+            torch.full((3,), settings.translation_std_m),
+        ]
+    ).double()
+    return Prior(
+        expression=expression,
+        turn=1 / 0.4**2,
+        identity=1.0,
+        log_focal=float(np.log(focal_px)),
+        log_focal_precision=len_precision(settings.focal_std),
+        acceleration=1 / spread**2,
+        velocity=0.003 / spread**2,
+    )
+
+
+def len_precision(std: float) -> float:
+    """Precision of a quantity with standard deviation ``std``."""
+    return 1 / std**2
+
+
+def _mirrored(names: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Index pairs of the names that differ in Left and Right only."""
+    return [
+        (names.index(name), names.index(name.replace("Left", "Right")))
+        for name in names
+        if name.endswith("Left") and name.replace("Left", "Right") in names
+    ]
+
+
+def observe(
+    model: LandmarkModel,
+    points: Float[np.ndarray, "frame 478 2"],
+    valid: Bool[np.ndarray, " frame"],
+    centre: Float[Tensor, "2"],
+    settings: FitSettings,
+) -> Observations:
+    """Detected points in the solver's terms."""
+    right, left = (points[valid][:, corner] for corner in EYE_CORNERS)
+    unit = float(np.median(np.linalg.norm(right - left, axis=1)))
+    chosen = torch.from_numpy(points.astype(np.float64))[:, model.index]
+    chosen[~torch.from_numpy(valid)] = 0
+    return Observations(
+        points=chosen,
+        valid=torch.from_numpy(valid),
+        centre=centre.double(),
+        sigma_px=settings.sigma * unit,
+        robust_scale=settings.robust_scale,
+    )
+
+
+def weigh(model: LandmarkModel, settings: FitSettings) -> LandmarkModel:
+    """``model`` with its weights scaled to the evidence of one frame."""
+    points = len(model.index)
+    total = model.weight[:points].sum()
+    return replace(model, weight=model.weight * settings.evidence / total)
+
+
+def fit_subject(
+    model: LandmarkModel, seen: Observations, focal_px: float, settings: FitSettings
+) -> Subject:
+    """Identity, focal length and landmark offsets from the keyframes of a clip."""
+    keys = choose_keyframes(seen.valid, settings.keyframes)
+    seen = seen.select(keys)
+    log_focal = torch.tensor(np.log(focal_px), dtype=torch.float64)
+    state = start_state(model, seen.points, seen.valid, seen.centre, log_focal)
+    prior = make_prior(model, settings, focal_px)
+    state = solve_shared(model, state, seen, prior, 20)
+    if settings.offset_std_m > 0:
+        precision = _offset_precision(model, settings)
+        for _ in range(2):
+            state = solve_offsets(model, state, seen, precision)
+            state = solve_shared(model, state, seen, prior, 3)
+        state = solve_offsets(model, state, seen, precision)
+    return Subject(state.identity, state.log_focal, state.offset)
+
+
+def _offset_precision(model: LandmarkModel, settings: FitSettings) -> Tensor:
+    std = torch.full((len(model.index),), settings.offset_std_m, dtype=torch.float64)
+    std[torch.isin(model.index, torch.tensor(_OPENING_POINTS))] = settings.opening_offset_std_m
+    return 1 / std**2
+
+
+def fit_frames(
+    model: LandmarkModel, subject: Subject, seen: Observations, settings: FitSettings
+) -> FitState:
+    """Expression, joints and pose of every frame of a clip, smooth in time; the subject is held."""
+    start = start_state(
+        _shaped(model, subject), seen.points, seen.valid, seen.centre, subject.log_focal
+    )
+    state = FitState(subject.identity, subject.log_focal, subject.offset, start.frame)
+    prior = make_prior(model, settings, float(torch.exp(subject.log_focal)))
+    frames, overlap = len(state.frame), 100
+    solved = []
+    for first in range(0, frames, settings.window):
+        last = min(first + settings.window, frames)
+        begin, end = max(first - overlap, 0), min(last + overlap, frames)
+        part = slice(begin, end)
+        window = solve_frames(model, state.select(part), seen.select(part), prior, 15)
+        solved.append(window.frame[first - begin : last - begin])
+    return FitState(subject.identity, subject.log_focal, subject.offset, torch.cat(solved))
+
+
+def _shaped(model: LandmarkModel, subject: Subject) -> LandmarkModel:
+    shape = torch.tensordot(subject.identity, model.identity, dims=1)
+    return replace(model, mean=model.mean + shape + subject.offset)
+
+
+def landmark_nme(
+    model: LandmarkModel, state: FitState, seen: Observations, corner_px: Float[Tensor, " frame"]
+) -> Float[Tensor, " frame"]:
+    """Mean distance of the compared points over the outer-eye-corner distance; 0 where not valid."""
+    pixels = project_points(pose_points(model, state).camera, state.log_focal, seen.centre)
+    distance = torch.linalg.vector_norm(pixels - seen.points, dim=-1).mean(1)
+    return torch.where(seen.valid, distance / corner_px, torch.zeros_like(distance))
+
+
+def describe_fit(
+    head: HeadModel,
+    model: LandmarkModel,
+    state: FitState,
+    seen: Observations,
+    points: Float[np.ndarray, "frame 478 2"],
+) -> ClipFit:
+    """A solved state in the terms of the artifact."""
+    n = model.expressions
+    frames = len(state.frame)
+    angles = state.frame[:, n : n + model.turn_unknowns]
+    joint_rotation = torch.zeros(frames, len(head.joint_name), 3, dtype=torch.float64)
+    for turn in model.turns:
+        joint_rotation[:, turn.joint] = turn_axis_angle(turn, angles)
+    matrix = torch.eye(4, dtype=torch.float64).repeat(frames, 1, 1)
+    matrix[:, :3, :3] = pose_points(model, state).rotation
+    matrix[:, :3, 3] = state.frame[:, -3:]
+    focal = float(torch.exp(state.log_focal))
+    x, y = seen.centre.tolist()
+    offset = torch.zeros(POINTS, 3, dtype=torch.float64)
+    offset[model.index] = state.offset
+    corners = np.linalg.norm(points[:, EYE_CORNERS[0]] - points[:, EYE_CORNERS[1]], axis=1)
+    corners = torch.from_numpy(np.where(seen.valid.numpy(), corners, 1.0))
+    identity = np.zeros(len(head.identity_std))
+    identity[: len(state.identity)] = state.identity.numpy()
+    return ClipFit(
+        identity=identity,
+        expression=state.frame[:, :n].numpy(),
+        joint_rotation=joint_rotation.numpy(),
+        camera_from_head=matrix.numpy(),
+        intrinsics=np.array([[focal, 0, x], [0, focal, y], [0, 0, 1]]),
+        landmark_offset=offset.numpy(),
+        nme=landmark_nme(model, state, seen, corners).numpy(),
+    )

@@ -1,0 +1,312 @@
+"""Levenberg–Marquardt for a face fit: shared unknowns by Schur complement, frames coupled in time by a banded system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.linalg import solveh_banded
+from torch import Tensor
+
+from preprocessing.fit_model import FitState, LandmarkModel
+from preprocessing.fit_normal import (
+    Normal,
+    NormalBuilder,
+    Observations,
+    evaluate,
+    image_jacobian,
+)
+
+_DAMPING_START = 1e-3
+_DAMPING_MAX = 1e6
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Everything that is known before a landmark is seen."""
+
+    expression: Float[Tensor, "expression expression"]
+    """Quadratic prior on the expression coefficients of every frame."""
+    turn: float
+    """Precision of each joint angle, 1/radian²."""
+    identity: float
+    """Precision of each identity coefficient."""
+    log_focal: float
+    """Mean of the log focal length (pixels)."""
+    log_focal_precision: float
+    acceleration: Float[Tensor, " unknown"]
+    """Precision of the second difference in time of each frame unknown."""
+    velocity: Float[Tensor, " unknown"]
+    """Precision of its first difference: ends long gaps gently."""
+
+    def frame_matrix(self, model: LandmarkModel) -> Float[Tensor, "unknown unknown"]:
+        """Quadratic prior on the unknowns of one frame."""
+        matrix = torch.zeros(model.unknowns, model.unknowns, dtype=torch.float64)
+        n = model.expressions
+        matrix[:n, :n] = self.expression
+        turned = torch.arange(n, n + model.turn_unknowns)
+        matrix[turned, turned] = self.turn
+        return matrix
+
+
+def clamp_frames(model: LandmarkModel, frame: Tensor) -> Tensor:
+    """``frame`` with the expression coefficients inside their bounds."""
+    clamped = frame.clone()
+    lower, upper = _bounds(model, frame)
+    clamped[:, : model.expressions] = torch.clamp(frame[:, : model.expressions], lower, upper)
+    return clamped
+
+
+def _bounds(model: LandmarkModel, frame: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds of every coefficient; ``mouthClose`` closes at most what ``jawOpen`` opened."""
+    lower = model.lower.expand(len(frame), -1)
+    upper = model.upper.expand(len(frame), -1)
+    if "jawOpen" in model.name and "mouthClose" in model.name:
+        jaw, close = model.name.index("jawOpen"), model.name.index("mouthClose")
+        upper = upper.clone()
+        opened = torch.clamp(frame[:, jaw], model.lower[jaw], model.upper[jaw])
+        upper[:, close] = torch.minimum(upper[:, close], opened)
+    return lower, upper
+
+
+def _free(model: LandmarkModel, frame: Tensor, gradient: Tensor) -> Bool[Tensor, "frame unknown"]:
+    """False where a coefficient sits at a bound and the gradient pushes it outwards (active set)."""
+    n = model.expressions
+    lower, upper = _bounds(model, frame)
+    at, slope = frame[:, :n], gradient[:, :n]
+    free = torch.ones_like(frame, dtype=torch.bool)
+    free[:, :n] = ~(((at <= lower) & (slope >= 0)) | ((at >= upper) & (slope <= 0)))
+    return free
+
+
+def _hold(matrix: Tensor, free: Tensor) -> Tensor:
+    """``matrix`` with the rows and columns of held unknowns replaced by the identity's."""
+    kept = free.to(matrix.dtype)
+    held = matrix * kept[:, :, None] * kept[:, None, :]
+    held.diagonal(dim1=1, dim2=2).add_(1 - kept)
+    return held
+
+
+def _damp(matrix: Tensor, damping: float) -> Tensor:
+    damped = matrix.clone()
+    diagonal = damped.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(damping * diagonal + 1e-9)
+    return damped
+
+
+# ---- shared unknowns, frames independent of each other ---------------------------------------
+
+
+def solve_shared(
+    model: LandmarkModel, state: FitState, seen: Observations, prior: Prior, iterations: int
+) -> FitState:
+    """Fit identity, focal length and the unknowns of a set of frames, without any order in time.
+
+    Args:
+        model: The compared points.
+        state: Start.
+        seen: Detected points of the same frames.
+        prior: What is known before.
+        iterations: At most this many steps.
+
+    Source: own (Levenberg–Marquardt with the Schur complement of the arrow-shaped matrix).
+    """
+    builder, fixed = NormalBuilder(model), prior.frame_matrix(model)
+    residuals = evaluate(model, state, seen)
+    cost = float(residuals.cost.sum()) + _shared_prior_cost(model, state, prior, fixed)
+    damping = _DAMPING_START
+    for _ in range(iterations):
+        normal = builder.build(state, residuals, seen, shared=True)
+        accepted = False
+        while not accepted and damping < _DAMPING_MAX:
+            trial = _arrow_step(model, state, normal, prior, fixed, damping)
+            residuals = evaluate(model, trial, seen)
+            trial_cost = float(residuals.cost.sum())
+            trial_cost += _shared_prior_cost(model, trial, prior, fixed)
+            accepted = trial_cost < cost
+            damping = max(damping / 5, 1e-7) if accepted else damping * 8
+        if not accepted:
+            return state
+        gain, cost, state = cost - trial_cost, trial_cost, trial
+        if gain < 1e-4 * cost:
+            break
+    return state
+
+
+def _shared_prior_cost(model: LandmarkModel, state: FitState, prior: Prior, fixed: Tensor) -> float:
+    frames = torch.einsum("fi,ij,fj->", state.frame, fixed, state.frame)
+    shape = prior.identity * (state.identity**2).sum()
+    focal = prior.log_focal_precision * (state.log_focal - prior.log_focal) ** 2
+    return float(frames + shape + focal)
+
+
+def _arrow_step(
+    model: LandmarkModel,
+    state: FitState,
+    normal: Normal,
+    prior: Prior,
+    fixed: Tensor,
+    damping: float,
+) -> FitState:
+    assert normal.shared_matrix is not None  # noqa: S101 - for the type checker
+    assert normal.shared_gradient is not None  # noqa: S101
+    assert normal.cross is not None  # noqa: S101
+    gradient = normal.gradient + state.frame @ fixed
+    free = _free(model, state.frame, gradient)
+    matrix = _damp(_hold(normal.matrix + fixed, free), damping)
+    cross = normal.cross * free[:, None]
+    right = torch.cat([(gradient * free)[..., None], cross.mT], 2)
+    solved = torch.cholesky_solve(right, torch.linalg.cholesky(matrix))
+
+    precision = torch.full((len(state.identity) + 1,), prior.identity, dtype=torch.float64)
+    precision[-1] = prior.log_focal_precision
+    at = torch.cat([state.identity, (state.log_focal - prior.log_focal)[None]])
+    shared_gradient = normal.shared_gradient + precision * at
+    shared_matrix = _damp(normal.shared_matrix + torch.diag(precision), damping)
+    schur = shared_matrix - (cross @ solved[..., 1:]).sum(0)
+    reduced = shared_gradient - (cross @ solved[..., :1]).sum(0)[:, 0]
+    step = -torch.linalg.solve(schur, reduced)
+    frame_step = -solved[..., 0] - solved[..., 1:] @ step
+    return FitState(
+        identity=state.identity + step[:-1],
+        log_focal=state.log_focal + step[-1].clamp(-0.3, 0.3),
+        offset=state.offset,
+        frame=clamp_frames(model, state.frame + frame_step),
+    )
+
+
+def solve_offsets(
+    model: LandmarkModel, state: FitState, seen: Observations, precision: Tensor
+) -> FitState:
+    """Personal offset of every point that best explains what all frames leave unexplained.
+
+    Args:
+        model: The compared points.
+        state: Fitted without or with earlier offsets.
+        seen: Detected points.
+        precision: Of each point's offset, 1/metre².
+    """
+    residuals = evaluate(model, state, seen)
+    points = len(model.index)
+    jacobian = image_jacobian(residuals, state, model, seen.sigma_px)[:, :points]
+    weighted = jacobian * residuals.weight[:, :points, None, None]
+    matrix = (weighted.mT @ jacobian).sum(0)
+    force = (weighted.mT @ residuals.value[:, :points, :, None]).sum(0)[..., 0]
+    force = force + precision[:, None] * state.offset
+    matrix = matrix + torch.diag_embed(precision[:, None].expand(-1, 3))
+    step = -torch.linalg.solve(matrix, force)
+    return FitState(state.identity, state.log_focal, state.offset + step, state.frame)
+
+
+# ---- frames coupled in time, shared unknowns held --------------------------------------------
+
+
+def solve_frames(
+    model: LandmarkModel, state: FitState, seen: Observations, prior: Prior, iterations: int
+) -> FitState:
+    """Fit the unknowns of consecutive frames together with their smoothness in time; the shared ones are held.
+
+    The prior on second differences looks both ways in time, so nothing lags; invalid frames have no data
+    and take what the prior carries over from their neighbours.
+
+    Source: own (Levenberg–Marquardt; block-pentadiagonal normal equations by banded Cholesky).
+    """
+    builder, fixed = NormalBuilder(model), prior.frame_matrix(model)
+    residuals = evaluate(model, state, seen)
+    cost = float(residuals.cost.sum()) + _time_cost(state.frame, prior, fixed)
+    damping = _DAMPING_START
+    for _ in range(iterations):
+        normal = builder.build(state, residuals, seen, shared=False)
+        gradient = normal.gradient + state.frame @ fixed + _time_gradient(state.frame, prior)
+        free = _free(model, state.frame, gradient)
+        accepted = False
+        while not accepted and damping < _DAMPING_MAX:
+            matrix = _damp(normal.matrix + fixed, damping)
+            step = _banded_step(_hold(matrix, free), gradient * free, free, prior)
+            trial = FitState(
+                state.identity,
+                state.log_focal,
+                state.offset,
+                clamp_frames(model, state.frame + step),
+            )
+            residuals = evaluate(model, trial, seen)
+            trial_cost = float(residuals.cost.sum()) + _time_cost(trial.frame, prior, fixed)
+            accepted = trial_cost < cost
+            damping = max(damping / 5, 1e-7) if accepted else damping * 8
+        if not accepted:
+            return state
+        gain, cost, state = cost - trial_cost, trial_cost, trial
+        if gain < 1e-4 * cost:
+            break
+    return state
+
+
+def _time_cost(frame: Tensor, prior: Prior, fixed: Tensor) -> float:
+    cost = torch.einsum("fi,ij,fj->", frame, fixed, frame)
+    if len(frame) > 1:
+        cost = cost + (prior.velocity * frame.diff(dim=0) ** 2).sum()
+    if len(frame) > 2:
+        cost = cost + (prior.acceleration * frame.diff(n=2, dim=0) ** 2).sum()
+    return float(cost)
+
+
+def _time_gradient(frame: Tensor, prior: Prior) -> Tensor:
+    gradient = torch.zeros_like(frame)
+    if len(frame) > 1:
+        velocity = prior.velocity * frame.diff(dim=0)
+        gradient[1:] += velocity
+        gradient[:-1] -= velocity
+    if len(frame) > 2:
+        bend = prior.acceleration * frame.diff(n=2, dim=0)
+        gradient[:-2] += bend
+        gradient[1:-1] -= 2 * bend
+        gradient[2:] += bend
+    return gradient
+
+
+def _time_bands(n_frames: int, prior: Prior) -> tuple[Tensor, Tensor, Tensor]:
+    """Diagonal, first and second off-diagonal (in frames) of the smoothness prior, per unknown."""
+    unknowns = len(prior.acceleration)
+    bands = [torch.zeros(n_frames, unknowns, dtype=torch.float64) for _ in range(3)]
+    if n_frames > 1:
+        bands[0][1:] += prior.velocity
+        bands[0][:-1] += prior.velocity
+        bands[1][:-1] -= prior.velocity
+    if n_frames > 2:
+        for shift, factor in ((0, 1.0), (1, 4.0), (2, 1.0)):
+            bands[0][shift : n_frames - 2 + shift] += factor * prior.acceleration
+        bands[1][: n_frames - 2] -= 2 * prior.acceleration
+        bands[1][1 : n_frames - 1] -= 2 * prior.acceleration
+        bands[2][: n_frames - 2] += prior.acceleration
+    return bands[0], bands[1], bands[2]
+
+
+def _banded_step(matrix: Tensor, gradient: Tensor, free: Tensor, prior: Prior) -> Tensor:
+    """Solve the block-pentadiagonal system; held unknowns do not move.
+
+    Args:
+        matrix: Damped blocks of each frame, held unknowns already replaced.
+        gradient: Zero at held unknowns.
+        free: Which unknowns move.
+        prior: Couples neighbouring frames.
+    """
+    n_frames, unknowns = gradient.shape
+    diagonal, first, second = _time_bands(n_frames, prior)
+    kept = free.to(torch.float64)
+    lower = np.zeros((2 * unknowns + 1, n_frames, unknowns))
+    blocks = matrix.numpy()
+    for below in range(unknowns):
+        lower[below, :, : unknowns - below] = np.diagonal(blocks, -below, 1, 2)
+    lower[0] += (diagonal * kept).numpy()
+    lower[unknowns, : n_frames - 1] = (first[:-1] * kept[:-1] * kept[1:]).numpy()
+    lower[2 * unknowns, : n_frames - 2] = (second[:-2] * kept[:-2] * kept[2:]).numpy()
+    step = solveh_banded(
+        lower.reshape(2 * unknowns + 1, -1),
+        -gradient.reshape(-1).numpy(),
+        overwrite_ab=True,
+        lower=True,
+        check_finite=False,
+    )
+    return torch.from_numpy(step).reshape(n_frames, unknowns)
