@@ -62,8 +62,8 @@ class FaceDetector:
         height, width = image.shape[:2]
         side = float(max(height, width))
         square = RotatedSquare(width / 2, height / 2, side)
-        pixels = sample_square(image, square, INPUT_SIZE, border="black")
-        outputs = self._network.run({"input": pixels * np.float32(2 / 255) - np.float32(1)})
+        pixels = sample_square(image, square, INPUT_SIZE, border="black", gain=2 / 255, offset=-1)
+        outputs = self._network.run({"input": pixels})
         boxes, points, scores = _decode(
             outputs["regressors"][0], outputs["classificators"][0, :, 0], self._anchors
         )

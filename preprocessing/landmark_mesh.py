@@ -71,9 +71,8 @@ class FaceMesh:
         self, image: UInt8[np.ndarray, "height width 3"], square: RotatedSquare
     ) -> FacePoints:
         """The points of the face in ``square``, whether or not there is one."""
-        pixels = sample_square(image, square, INPUT_SIZE)
-        pixels *= np.float32(1 / 255)
-        outputs = self._network.run({"input_1": pixels[None]})
+        pixels = sample_square(image, square, INPUT_SIZE, gain=1 / 255)
+        outputs = self._network.run({"input_1": pixels})
         points = self._merge(outputs)
         points *= np.float32(1 / INPUT_SIZE)
         matrix = square.image_from_unit().astype(np.float32)
