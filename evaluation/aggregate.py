@@ -1,0 +1,175 @@
+"""Scores of many renders as one long table, with confidence intervals (pandas)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from artifacts.errors import InputError
+from artifacts.kinds import SCORES
+from artifacts.store import read_artifact
+from evaluation.metric_names import metric_info, sort_key
+from evaluation.metrics.uncertainty import bootstrap_frames, bootstrap_subjects
+
+COLUMNS = (
+    "subject",
+    "model",
+    "split",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "unit",
+    "note",
+)
+# Subject of the rows that average over subjects; parentheses keep it apart from any real name.
+MEAN_SUBJECT = "(mean over subjects)"
+
+
+@dataclass(frozen=True)
+class ScoredRender:
+    """The ``scores`` artifact of one subject and model."""
+
+    subject: str
+    model: str
+    arrays: dict[str, np.ndarray]
+
+    def per_frame(self, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Clip index and value of every valid frame, or None where the metric has no values per frame."""
+        names = self.arrays["frame_metric"].tolist()
+        if metric not in names:
+            return None
+        row = names.index(metric)
+        valid = self.arrays["frame_valid"][row]
+        values = self.arrays["frame_value"][row].astype(np.float64)
+        return self.arrays["driver_frame"][valid], values[valid]
+
+
+def pair_names(
+    scores: Sequence[Path], subjects: Sequence[str], models: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Subject and model of each score file.
+
+    The three lists run side by side; or ``subjects`` and ``models`` hold each name once and ``scores`` runs
+    through their product, all models of the first subject first.
+
+    Raises:
+        InputError: the lengths fit neither.
+    """
+    if len(scores) == len(subjects) == len(models):
+        return list(zip(subjects, models, strict=True))
+    if len(scores) == len(subjects) * len(models):
+        return [(subject, model) for subject in subjects for model in models]
+    raise InputError(
+        f"{len(scores)} score files do not go with {len(subjects)} subjects and {len(models)} models; "
+        "give one subject and one model for each file"
+    )
+
+
+def read_scores(
+    scores: Sequence[Path], subjects: Sequence[str], models: Sequence[str]
+) -> list[ScoredRender]:
+    """Read all ``scores`` artifacts; names are paired as in :func:`pair_names`."""
+    names = pair_names(scores, subjects, models)
+    return [
+        ScoredRender(subject, model, read_artifact(path, SCORES))
+        for path, (subject, model) in zip(scores, names, strict=True)
+    ]
+
+
+def long_table(renders: Sequence[ScoredRender], split: str, seed: int = 0) -> pd.DataFrame:
+    """One row per subject, model and metric (:data:`COLUMNS`), then the means over subjects.
+
+    Metrics with a value per frame: mean over the valid frames, ``n`` of them, 95 % block bootstrap.
+    Metrics with one value per clip: that value, no interval. Metrics that could not be computed: an empty
+    value and the reason in ``note``.
+    """
+    rows = [row for render in renders for row in _rows(render, seed)]
+    table = pd.DataFrame(rows)
+    table["split"] = split
+    if table["subject"].nunique() > 1:
+        table = pd.concat([table, _means_over_subjects(table, split, seed)], ignore_index=True)
+    table["unit"] = [metric_info(name).unit for name in table["metric"]]
+    return table[list(COLUMNS)]
+
+
+def _rows(render: ScoredRender, seed: int) -> list[dict[str, object]]:
+    arrays = render.arrays
+    rows: dict[str, dict[str, object]] = {}
+    for name in arrays["frame_metric"].tolist():
+        _, values = render.per_frame(name) or (None, np.zeros(0))
+        interval = bootstrap_frames(values, seed)
+        note = ""
+        if len(values) < len(arrays["driver_frame"]):
+            note = f"{len(arrays['driver_frame']) - len(values)} frames have no value"
+        rows[name] = _row(interval.mean, interval.low, interval.high, len(values), note)
+    for name, value in zip(arrays["clip_metric"].tolist(), arrays["clip_value"], strict=True):
+        rows[name] = _row(float(value), np.nan, np.nan, 1, "")
+    missing = zip(arrays["missing_metric"].tolist(), arrays["missing_reason"].tolist(), strict=True)
+    for name, reason in missing:
+        rows[name] = _row(np.nan, np.nan, np.nan, 0, f"missing: {reason}")
+    names = {"subject": render.subject, "model": render.model}
+    return [{**names, "metric": name, **rows[name]} for name in sorted(rows, key=sort_key)]
+
+
+def _row(value: float, low: float, high: float, n: int, note: str) -> dict[str, object]:
+    return {"value": value, "ci_low": low, "ci_high": high, "n": n, "note": note}
+
+
+def _means_over_subjects(table: pd.DataFrame, split: str, seed: int) -> pd.DataFrame:
+    """Mean over subjects of each model and metric, only where every subject of the table has a value."""
+    subjects = table["subject"].unique()
+    rows = []
+    for (model, metric), group in table.groupby(["model", "metric"], sort=False):
+        values = group.set_index("subject")["value"].reindex(subjects)
+        lacking = values.index[values.isna()].tolist()
+        if lacking:
+            row = _row(np.nan, np.nan, np.nan, 0, f"missing: no value for {', '.join(lacking)}")
+        else:
+            interval = bootstrap_subjects(values.to_numpy(np.float64), seed)
+            row = _row(interval.mean, interval.low, interval.high, len(values), "")
+        rows.append(
+            {"subject": MEAN_SUBJECT, "model": model, "metric": metric, "split": split, **row}
+        )
+    return pd.DataFrame(rows)
+
+
+def differences(
+    renders: Sequence[ScoredRender], baseline: str, metric: str, seed: int = 0
+) -> pd.DataFrame:
+    """Paired difference of each model from ``baseline``, frame by frame, with a 95 % block bootstrap.
+
+    Returns:
+        Columns subject, model, metric, value, ci_low, ci_high, n (frames where both have a value).
+    """
+    by_name = {(render.subject, render.model): render for render in renders}
+    rows = []
+    for render in renders:
+        base = by_name.get((render.subject, baseline))
+        ours = render.per_frame(metric)
+        theirs = base.per_frame(metric) if base else None
+        if render.model == baseline or ours is None or theirs is None:
+            continue
+        frame_ours, frame_theirs = ours[0], theirs[0]
+        _, mine, other = np.intersect1d(frame_ours, frame_theirs, return_indices=True)
+        if len(mine) == 0:
+            continue
+        interval = bootstrap_frames(ours[1][mine] - theirs[1][other], seed)
+        rows.append(
+            {
+                "subject": render.subject,
+                "model": render.model,
+                "metric": metric,
+                "value": interval.mean,
+                "ci_low": interval.low,
+                "ci_high": interval.high,
+                "n": len(mine),
+            }
+        )
+    names = ["subject", "model", "metric", "value", "ci_low", "ci_high", "n"]
+    return pd.DataFrame(rows, columns=pd.Index(names))

@@ -1,0 +1,151 @@
+"""Step: gather all scores in one long CSV and in readable Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from artifacts.step import run_step
+from evaluation.aggregate import ScoredRender, differences, long_table, read_scores
+from evaluation.metric_names import metric_info, sort_key
+from evaluation.text_files import write_whole
+
+ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
+# Metrics whose gain over the first model is shown.
+COMPARED = ("psnr_person", "ssim_person", "psnr_head", "psnr_full", "psnr_mesh", "lmd_px")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``python -m evaluation.tables``."""
+
+    scores: tuple[Path, ...]
+    """``scores`` artifacts."""
+    subjects: tuple[str, ...]
+    """Subject of each score file."""
+    models: tuple[str, ...]
+    """Model of each score file; the first is the one that the others' gains are measured against."""
+    split: str
+    """Name of the split that the scores belong to."""
+    csv: Path
+    """Long table to write, one row per subject, model and metric."""
+    markdown: Path
+    """Readable tables to write."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+
+def format_value(value: float, low: float, high: float) -> str:
+    """A number to about four digits, with its interval where it has one; an em dash where there is none."""
+    if np.isnan(value):
+        return "—"
+    digits = significant_decimals(value)
+    text = f"{value:.{digits}f}"
+    return text if np.isnan(low) else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def significant_decimals(value: float) -> int:
+    """Decimals that show four significant digits, at most 5."""
+    size = abs(value)
+    if size < 1e-12:
+        return 2
+    return int(np.clip(3 - np.floor(np.log10(size)), 0, 5))
+
+
+def best_models(rows: pd.DataFrame) -> set[str]:
+    """Models with the best value among the rows of one metric; none where fewer than two have a value."""
+    better = metric_info(str(rows["metric"].iloc[0])).better
+    values = rows.set_index("model")["value"].dropna()
+    if better == "neither" or len(values) < 2 or values.nunique() < 2:
+        return set()
+    best = values.max() if better == "higher" else values.min()
+    return {str(model) for model in values.index[values == best]}
+
+
+def wide_table(rows: pd.DataFrame) -> str:
+    """Markdown table of one subject: metrics down, models across, the best in bold."""
+    models = list(dict.fromkeys(rows["model"]))
+    lines = []
+    for metric in sorted(rows["metric"].unique(), key=sort_key):
+        info = metric_info(metric)
+        of_metric = rows[rows["metric"] == metric]
+        best = best_models(of_metric)
+        cells: dict[str, object] = {"metric": f"`{metric}`{ARROWS[info.better]}", "unit": info.unit}
+        for model in models:
+            found = of_metric[of_metric["model"] == model]
+            text = (
+                "—" if found.empty else format_value(*found.iloc[0][["value", "ci_low", "ci_high"]])
+            )
+            cells[model] = f"**{text}**" if model in best else text
+        lines.append(cells)
+    # An interval is "text" to tabulate; without this it would read numbers out of the cells.
+    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
+
+
+def gain_table(renders: Sequence[ScoredRender], baseline: str, seed: int) -> str:
+    """Markdown table of each model's paired difference from ``baseline``; empty where there is none."""
+    parts = [differences(renders, baseline, metric, seed) for metric in COMPARED]
+    parts = [part for part in parts if not part.empty]
+    if not parts:
+        return ""
+    gains = pd.concat(parts, ignore_index=True)
+    gains["gain"] = [
+        format_value(*values)
+        for values in gains[["value", "ci_low", "ci_high"]].itertuples(index=False)
+    ]
+    gains["metric"] = [f"{name} ({metric_info(name).unit})" for name in gains["metric"]]
+    metrics = list(dict.fromkeys(gains["metric"]))
+    wide = gains.pivot(index=["subject", "model"], columns="metric", values="gain")
+    return wide[metrics].fillna("—").reset_index().to_markdown(index=False, disable_numparse=True)
+
+
+def markdown_page(table: pd.DataFrame, renders: Sequence[ScoredRender], seed: int) -> str:
+    """The whole Markdown page: a table per subject, gains, what is missing and why, definitions."""
+    parts = [
+        "# Scores",
+        f"Held-out frames of split `{table['split'].iloc[0]}`. Mean over frames with its 95 % interval "
+        "from a block bootstrap over frames (over subjects in the last table). ↑ more is better, "
+        "↓ less is better, bold is best.",
+    ]
+    for subject in dict.fromkeys(table["subject"]):
+        parts += [f"## {subject}", wide_table(table[table["subject"] == subject])]
+    baseline = str(table["model"].iloc[0])
+    gains = gain_table(renders, baseline, seed)
+    if gains:
+        parts += [f"## Difference from {baseline}", "Paired frame by frame.", gains]
+    notes = table[table["note"] != ""]
+    if not notes.empty:
+        parts += ["## What is missing", notes_list(notes)]
+    names = sorted(table["metric"].unique(), key=sort_key)
+    parts += ["## Definitions", "\n".join(f"- `{n}`: {metric_info(n).definition}." for n in names)]
+    return "\n\n".join(parts) + "\n"
+
+
+def notes_list(notes: pd.DataFrame) -> str:
+    """Markdown list of the notes, equal ones gathered."""
+    lines = []
+    for note, rows in notes.groupby("note", sort=False):
+        metrics = ", ".join(f"`{name}`" for name in dict.fromkeys(rows["metric"]))
+        where = ", ".join(dict.fromkeys(rows["subject"] + " / " + rows["model"]))
+        lines.append(f"- {metrics} ({where}): {str(note).removeprefix('missing: ')}.")
+    return "\n".join(lines)
+
+
+def main(options: Options) -> None:
+    """Write both tables.
+
+    Raises:
+        InputError: a score file cannot be read or the names do not go with the files.
+    """
+    renders = read_scores(options.scores, options.subjects, options.models)
+    table = long_table(renders, options.split, options.seed)
+    write_whole(options.csv, table.to_csv(index=False))
+    write_whole(options.markdown, markdown_page(table, renders, options.seed))
+
+
+if __name__ == "__main__":
+    run_step(Options, main)

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import torch
+from scored_toy import make_toy_render
+from toy import make_toy_subject
+
+from artifacts.errors import InputError
+from artifacts.kinds import MATTE, SCORES
+from artifacts.store import read_artifact
+from evaluation.metric_names import metric_info
+from evaluation.metrics.perceptual import state_shapes
+from evaluation.scores import Options, main
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    return make_toy_subject(tmp_path_factory.mktemp("subject"), n_frames=30, size=64)
+
+
+def score(subject, render, **changes):
+    out = render.folder / "scores.h5"
+    options = {
+        "render": render.render,
+        "avatar": render.avatar,
+        "frames": subject.frames,
+        "matte": subject.matte,
+        "landmarks": subject.landmarks,
+        "face_fit": subject.face_fit,
+        "head_model": subject.head_model,
+        "render_landmarks": render.landmarks,
+        "render_fit": render.fit,
+        "out": out,
+    }
+    main(Options(**{**options, **changes}))
+    return read_artifact(out, SCORES)
+
+
+def frame_values(scores, metric):
+    return scores["frame_value"][scores["frame_metric"].tolist().index(metric)]
+
+
+def clip_value(scores, metric):
+    return scores["clip_value"][scores["clip_metric"].tolist().index(metric)]
+
+
+def test_a_perfect_render_scores_perfectly(subject, tmp_path):
+    scores = score(subject, make_toy_render(subject, tmp_path))
+    assert np.all(frame_values(scores, "psnr_full") == 100)
+    assert np.all(frame_values(scores, "psnr_mesh") == 100)
+    # The person layer of the render is rounded to 8 bits, the truth's is not.
+    assert frame_values(scores, "psnr_person").min() > 50
+    assert frame_values(scores, "ssim_person").min() > 0.999
+    assert frame_values(scores, "ms_ssim_3scale_head").min() > 0.999
+    for metric in ("lmd_px", "lmd_mouth_px", "aed_l1_mean", "apd_geodesic_rad"):
+        assert np.abs(frame_values(scores, metric)).max() < 1e-6
+    assert clip_value(scores, "jitter_error_px") == pytest.approx(0, abs=1e-6)
+    assert clip_value(scores, "jitter_render_px") == pytest.approx(
+        clip_value(scores, "jitter_truth_px")
+    )
+    assert clip_value(scores, "frames_per_second") == pytest.approx(20, rel=1e-4)
+    assert clip_value(scores, "peak_memory_mb") == 512
+    assert scores["driver_frame"].tolist() == list(range(24, 30))
+
+
+def test_known_disturbances_give_known_scores(subject, tmp_path):
+    render = make_toy_render(
+        subject, tmp_path, level_shift=-5, landmark_shift_px=2.0, expression_shift=0.25
+    )
+    scores = score(subject, render)
+    expected = 20 * np.log10(255 / 5)
+    # Channels at 0..4 cannot sink by 5, hence not exactly.
+    np.testing.assert_allclose(frame_values(scores, "psnr_mesh"), expected, atol=0.3)
+    np.testing.assert_allclose(frame_values(scores, "psnr_full"), expected, atol=0.3)
+    alpha = read_artifact(subject.matte, MATTE)["alpha"][24:] / 255.0
+    over_white = expected - 10 * np.log10((alpha**2).mean((1, 2)))
+    np.testing.assert_allclose(frame_values(scores, "psnr_person"), over_white, atol=0.3)
+    assert np.all(frame_values(scores, "psnr_head") > frame_values(scores, "psnr_person"))
+    np.testing.assert_allclose(frame_values(scores, "lmd_px"), 2, rtol=1e-4)
+    np.testing.assert_allclose(frame_values(scores, "aed_l1_mean"), 0.25, rtol=1e-4)
+    np.testing.assert_allclose(frame_values(scores, "aed_l1_sum"), 1.25, rtol=1e-4)
+
+
+def test_a_truth_of_another_size_is_brought_to_the_renders(subject, tmp_path):
+    big = make_toy_subject(tmp_path / "big", n_frames=30, size=96)
+    scores = score(big, make_toy_render(subject, tmp_path))
+    assert frame_values(scores, "psnr_full").min() > 20
+    assert frame_values(scores, "lmd_px").max() < 0.5
+
+
+def test_lpips_is_named_as_missing_with_what_to_fetch_and_there_with_weights(subject, tmp_path):
+    render = make_toy_render(subject, tmp_path)
+    scores = score(subject, render)
+    missing = dict(
+        zip(scores["missing_metric"].tolist(), scores["missing_reason"].tolist(), strict=True)
+    )
+    assert set(missing) == {"lpips_alex_person", "lpips_alex_head", "lpips_alex_full"}
+    assert "alex.pth" in missing["lpips_alex_person"]
+    assert not set(missing) & set(scores["frame_metric"].tolist())
+    generator = torch.Generator().manual_seed(0)
+    state = {n: torch.rand(s, generator=generator) for n, s in state_shapes().items()}
+    torch.save(state, tmp_path / "weights.pth")
+    scores = score(subject, render, lpips_weights=(tmp_path / "weights.pth",))
+    assert np.all(frame_values(scores, "lpips_alex_full") == 0)
+    assert len(scores["missing_metric"]) == 0
+
+
+def test_frames_without_a_face_are_masked_and_counted(subject, tmp_path):
+    valid = np.array([True, True, False, True, True, True])
+    scores = score(subject, make_toy_render(subject, tmp_path, landmark_shift_px=1.0, valid=valid))
+    row = scores["frame_metric"].tolist().index("lmd_px")
+    assert scores["frame_valid"][row].tolist() == valid.tolist()
+    assert scores["frame_value"][row][2] == 0
+    assert clip_value(scores, "landmark_detected_share") == pytest.approx(5 / 6)
+    none = make_toy_render(subject, tmp_path / "none", valid=np.zeros(6, bool))
+    scores = score(subject, none)
+    assert {"lmd_px", "aed_l1_mean", "jitter_render_px"} <= set(scores["missing_metric"].tolist())
+    assert "lmd_px" not in scores["frame_metric"].tolist()
+
+
+def test_a_frame_that_was_trained_on_is_refused(subject, tmp_path):
+    render = make_toy_render(subject, tmp_path, train_frame=np.arange(26))
+    with pytest.raises(InputError, match=r"frame 24 was trained on by .*avatar\.h5"):
+        score(subject, render)
+
+
+def test_a_matte_of_another_clip_is_refused(subject, tmp_path):
+    other = make_toy_subject(tmp_path / "other", n_frames=20, size=64)
+    with pytest.raises(InputError, match="does not fit the frames"):
+        score(subject, make_toy_render(subject, tmp_path), matte=other.matte)
+
+
+def test_every_metric_has_a_unit_and_a_definition(subject, tmp_path):
+    scores = score(subject, make_toy_render(subject, tmp_path))
+    for names in ("frame_metric", "clip_metric", "missing_metric"):
+        for name in scores[names].tolist():
+            assert len(metric_info(name).definition) > 10
+
+
+def test_equal_input_gives_equal_bytes(subject, tmp_path):
+    render = make_toy_render(subject, tmp_path)
+    score(subject, render)
+    first = (tmp_path / "scores.h5").read_bytes()
+    score(subject, render)
+    assert (tmp_path / "scores.h5").read_bytes() == first
