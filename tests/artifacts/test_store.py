@@ -252,15 +252,18 @@ def test_a_text_file_is_refused(tmp_path: Path):
         assert "text.h5" in sentence(raised)
 
 
+def stop_halfway(path: Path) -> None:
+    before = path.read_bytes()
+    with open_writer(path, SPEC, {}) as writer:
+        writer.put("valid", np.ones(4, bool))
+        assert path.read_bytes() == before
+        raise RuntimeError("stopped")
+
+
 def test_an_interrupted_write_leaves_the_old_file(toy: Path):
     before = toy.read_bytes()
-    with (
-        pytest.raises(RuntimeError, match="stopped"),
-        open_writer(toy, SPEC, {}) as writer,
-    ):
-        writer.put("valid", np.ones(4, bool))
-        assert toy.read_bytes() == before
-        raise RuntimeError("stopped")
+    with pytest.raises(RuntimeError, match="stopped"):
+        stop_halfway(toy)
     assert toy.read_bytes() == before
     assert list(toy.parent.iterdir()) == [toy]
 

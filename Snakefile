@@ -1,0 +1,28 @@
+"""From one clip of a person to avatars, their scores and a report."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/assets.smk"
+include: "rules/preprocess.smk"
+include: "rules/avatars.smk"
+include: "rules/evaluate.smk"
+
+
+rule all:
+    """Everything that config.yaml asks for: renders, scores, tables, the report."""
+    default_target: True
+    input:
+        RENDERS,
+        "results/tables/scores.csv",
+        "results/report/index.html",
+        "results/licences.md",

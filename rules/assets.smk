@@ -1,0 +1,19 @@
+rule asset:
+    """Fetch one third-party file and check its digest."""
+    output:
+        "results/assets/{asset}",
+    log:
+        "results/logs/assets/{asset}.log",
+    benchmark:
+        "results/benchmarks/assets/{asset}.tsv"
+    retries: 2
+    conda:
+        "../envs/assets.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=20,
+    params:
+        entry=lambda wildcards: REGISTRY[wildcards.asset]["sha256"],
+    shell:
+        "python -m assets.fetch --name {wildcards.asset:q} --out {output:q} > {log:q} 2>&1"

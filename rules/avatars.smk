@@ -1,0 +1,92 @@
+rule train_avatar:
+    """Train one avatar model on the training frames of one subject."""
+    input:
+        frames="results/{subject}/frames.h5",
+        matte="results/{subject}/matte.h5",
+        face_fit="results/{subject}/face_fit.h5",
+        head_model=HEAD_MODEL,
+    output:
+        "results/{subject}/{model}/avatar.h5",
+    log:
+        "results/logs/{subject}/{model}/train_avatar.log",
+    benchmark:
+        "results/benchmarks/{subject}/{model}/train_avatar.tsv"
+    retries: 1
+    conda:
+        "../envs/avatars.yaml"
+    threads: ALL_CORES
+    resources:
+        gpu=MODEL_GPUS,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        preset=config["preset"],
+        image_size=config["image_size"],
+        split=config["split"],
+        seed=config["seed"],
+        device=config["device"],
+        overrides=model_overrides,
+        code=model_code("avatar_models.train"),
+    shell:
+        "python -m avatar_models.train"
+        " --model {wildcards.model}"
+        " --preset {params.preset}"
+        " --frames {input.frames:q}"
+        " --matte {input.matte:q}"
+        " --head-model {input.head_model:q}"
+        " --face-fit {input.face_fit:q}"
+        " --image-size {params.image_size}"
+        " --split {params.split}"
+        " --seed {params.seed}"
+        " --device {params.device}"
+        " --out {output:q}"
+        " --set {params.overrides:q}"
+        " > {log:q} 2>&1"
+
+
+rule render_avatar:
+    """Render an avatar: held-out frames (self), turning head (orbit), driven by another subject (cross)."""
+    input:
+        avatar="results/{subject}/{model}/avatar.h5",
+        face_fit="results/{subject}/face_fit.h5",
+        head_model=HEAD_MODEL,
+        driver_frames=of_driver("frames"),
+        driver_fit=of_driver("face_fit"),
+    output:
+        render="results/{subject}/{model}/render_{view}.h5",
+        video=report(
+            "results/{subject}/{model}/render_{view}.mp4",
+            caption="../workflow/report/render.rst",
+            category="Renders",
+            subcategory="{subject}",
+            labels={"model": "{model}", "view": "{view}"},
+        ),
+    log:
+        "results/logs/{subject}/{model}/render_{view}.log",
+    benchmark:
+        "results/benchmarks/{subject}/{model}/render_{view}.tsv"
+    conda:
+        "../envs/avatars.yaml"
+    threads: ALL_CORES
+    resources:
+        gpu=MODEL_GPUS,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        mode=lambda wildcards: wildcards.view.split("_")[0],
+        split=config["split"],
+        device=config["device"],
+        code=model_code("avatar_models.render"),
+    shell:
+        "python -m avatar_models.render"
+        " --avatar {input.avatar:q}"
+        " --mode {params.mode}"
+        " --head-model {input.head_model:q}"
+        " --face-fit {input.face_fit:q}"
+        " --driver-frames {input.driver_frames:q}"
+        " --driver-fit {input.driver_fit:q}"
+        " --split {params.split}"
+        " --device {params.device}"
+        " --out {output.render:q}"
+        " --video {output.video:q}"
+        " > {log:q} 2>&1"

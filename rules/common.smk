@@ -1,0 +1,210 @@
+"""What all .smk files share: the checked configuration, the subjects, models and code digests."""
+
+import fcntl
+import json
+import math
+import os
+import re
+import sys
+from pathlib import Path, PurePosixPath
+
+import yaml
+from jsonschema import Draft202012Validator
+from snakemake.utils import validate
+
+from artifacts.code_digest import code_digest
+from avatar_models.registry import registered_models
+
+ROOT = Path(workflow.basedir)
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+REGISTRY = yaml.safe_load((ROOT / "assets/registry.yaml").read_text())["assets"]
+MODEL_CONFIGS = registered_models()
+
+
+def refuse(sentence):
+    """End before any job is planned, with one sentence and no traceback."""
+    sys.exit(f"error: config: {sentence}")
+
+
+def values_in(node, key=""):
+    """Every (key, value) of a nested configuration, keys joined by slashes."""
+    yield key, node
+    if isinstance(node, dict | list):
+        pairs = node.items() if isinstance(node, dict) else enumerate(node)
+        for name, value in pairs:
+            if isinstance(node, dict) and not isinstance(name, str):
+                refuse(
+                    f"the key {name!r} in {key or 'the file'} is no text; put it in quotes"
+                )
+            yield from values_in(value, f"{key}/{name}" if key else str(name))
+
+
+def config_sentence(error):
+    """One sentence for a jsonschema error: which key, what it is, what it must be."""
+    key = str(PurePosixPath(*map(str, error.absolute_path)))
+    about = error.schema.get("description", "").rstrip(".") if error.schema else ""
+    meaning = f" ({about})" if about else ""
+    value = json.dumps(error.instance, ensure_ascii=False, default=str)
+    wanted = error.validator_value
+    match error.validator:
+        case "additionalProperties":
+            known = error.schema["properties"]
+            unknown = next(name for name in error.instance if name not in known)
+            place = str(PurePosixPath(key, unknown))
+            return f"unknown key {place}; the keys here are {', '.join(sorted(known))}"
+        case "required":
+            missing = next(name for name in wanted if name not in error.instance)
+            return f"the key {PurePosixPath(key, missing)} is missing"
+        case "type":
+            return f"{key} is {value}, but must be of type {wanted}{meaning}"
+        case "enum":
+            return f"{key} is {value}, but must be one of {', '.join(map(str, wanted))}{meaning}"
+        case "minimum" | "exclusiveMinimum":
+            than = "at least" if error.validator == "minimum" else "more than"
+            return f"{key} is {value}, but must be {than} {wanted}{meaning}"
+        case "maximum" | "exclusiveMaximum":
+            than = "at most" if error.validator == "maximum" else "less than"
+            return f"{key} is {value}, but must be {than} {wanted}{meaning}"
+        case "pattern" | "not":
+            return f"{key} has the impossible name {value}{meaning}"
+        case "minItems" | "minProperties" | "minLength":
+            return f"{key} is empty{meaning}"
+        case "uniqueItems":
+            return f"{key} names something twice{meaning}"
+        case _:
+            return f"{key}: {error.message}{meaning}"
+
+
+def check_schema():
+    """Refuse what the schema refuses, with one sentence; fill in the schema's defaults."""
+    for key, value in values_in(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            refuse(f"{key} is {value}, but must be a finite number")
+    schema = yaml.safe_load(SCHEMA.read_text())
+    error = min(
+        Draft202012Validator(schema).iter_errors(config),
+        key=lambda e: list(map(str, e.absolute_path)),
+        default=None,
+    )
+    if error:
+        refuse(f"{config_sentence(error)}")
+    validate(config, str(SCHEMA))
+
+
+def check_names():
+    """Refuse models, model options and clips that do not exist, before any job is planned."""
+    for model in [*config["models"], *config["model_options"]]:
+        if model not in MODEL_CONFIGS:
+            refuse(
+                f"models: {model} is unknown; the models are {', '.join(MODEL_CONFIGS)}"
+            )
+    for name, subject in config["subjects"].items():
+        video = Path(subject["video"]).expanduser()
+        if subject["video"] not in REGISTRY and not video.is_file():
+            refuse(
+                f"subjects/{name}/video: there is no file {str(video)!r} and no asset of that name; "
+                "give the path of a clip, or the name of an asset of assets/registry.yaml"
+            )
+
+
+def release_stale_lock():
+    """Remove the lock that a killed run left behind.
+
+    The lock of ``.snakemake/running`` belongs to the process: the system releases it when a run dies, whatever
+    killed it. Where it can be had, no run is alive, and Snakemake's own lock files say nothing any more.
+    """
+    folder = Path(".snakemake")
+    folder.mkdir(exist_ok=True)
+    running = os.open(folder / "running", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        fcntl.flock(running, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    for lock in (folder / "locks").glob("*.lock"):
+        lock.unlink(missing_ok=True)
+
+
+check_schema()
+check_names()
+release_stale_lock()
+
+# Steps run with the interpreter that runs Snakemake, also where its environment is not activated.
+os.environ.update(
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+)
+
+SUBJECTS = sorted(config["subjects"])
+MODELS = config["models"]
+HEAD_MODEL = f"results/head_models/{config['head_model']}.h5"
+# Snakemake lowers this to --cores: such jobs have the machine for themselves.
+ALL_CORES = 64
+MODEL_GPUS = 0 if config["device"] == "cpu" else 1
+
+
+def views_of(subject):
+    """Names of the renders of one subject: self, orbit, and cross_<driver> for every other subject."""
+    views = [mode for mode in config["modes"] if mode != "cross"]
+    if "cross" in config["modes"]:
+        views += [f"cross_{driver}" for driver in SUBJECTS if driver != subject]
+    return views
+
+
+RENDERS = [
+    f"results/{subject}/{model}/render_{view}.{suffix}"
+    for subject in SUBJECTS
+    for model in MODELS
+    for view in views_of(subject)
+    for suffix in ("h5", "mp4")
+]
+
+
+wildcard_constraints:
+    asset="|".join(map(re.escape, sorted(REGISTRY))),
+    head_model=re.escape(config["head_model"]),
+    subject="|".join(map(re.escape, SUBJECTS)),
+    model="|".join(map(re.escape, MODEL_CONFIGS)),
+    view="self|orbit|" + "|".join(f"cross_{re.escape(name)}" for name in SUBJECTS),
+
+
+def asset(name):
+    """Path of a third-party file once its rule has run."""
+    return f"results/assets/{name}"
+
+
+def subject_video(wildcards):
+    """The subject's clip: the user's own file or an asset."""
+    video = config["subjects"][wildcards.subject]["video"]
+    return asset(video) if video in REGISTRY else str(Path(video).expanduser())
+
+
+def subject_option(name):
+    """Params function that reads one option of the subject at hand."""
+    return lambda wildcards: config["subjects"][wildcards.subject][name]
+
+
+def driver_of(wildcards):
+    """The subject whose fit drives the render: the subject itself unless the view is cross_<driver>."""
+    if wildcards.view.startswith("cross_"):
+        return wildcards.view.removeprefix("cross_")
+    return wildcards.subject
+
+
+def of_driver(kind):
+    """Input function for an artifact of the driving subject."""
+    return lambda wildcards: f"results/{driver_of(wildcards)}/{kind}.h5"
+
+
+def model_overrides(wildcards):
+    """The user's options of this model, as key=value."""
+    options = config["model_options"].get(wildcards.model, {})
+    return [f"{key}={value}" for key, value in options.items()]
+
+
+def model_code(*modules):
+    """Params function: fingerprint of ``modules`` and of the package of the model at hand."""
+
+    def digest(wildcards):
+        package = MODEL_CONFIGS[wildcards.model].__module__.removesuffix(".config")
+        return code_digest(*modules, f"{package}.config", f"{package}.model")
+
+    return digest

@@ -1,0 +1,136 @@
+rule render_landmarks:
+    """Find the same 478 points in the rendered frames."""
+    input:
+        render="results/{subject}/{model}/render_self.h5",
+        detector=DETECTOR,
+        mesh=MESH,
+    output:
+        "results/{subject}/{model}/render_self_landmarks.h5",
+    log:
+        "results/logs/{subject}/{model}/render_landmarks.log",
+    benchmark:
+        "results/benchmarks/{subject}/{model}/render_landmarks.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("preprocessing.landmarks"),
+    shell:
+        "python -m preprocessing.landmarks"
+        " --images {input.render:q}"
+        " --detector {input.detector:q}"
+        " --mesh {input.mesh:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule render_fit:
+    """Fit expression and pose to the rendered frames, identity and camera held."""
+    input:
+        landmarks="results/{subject}/{model}/render_self_landmarks.h5",
+        face_fit="results/{subject}/face_fit.h5",
+        head_model=HEAD_MODEL,
+    output:
+        "results/{subject}/{model}/render_self_fit.h5",
+    log:
+        "results/logs/{subject}/{model}/render_fit.log",
+    benchmark:
+        "results/benchmarks/{subject}/{model}/render_fit.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_digest("preprocessing.face_fit"),
+    shell:
+        "python -m preprocessing.face_fit"
+        " --landmarks {input.landmarks:q}"
+        " --head-model {input.head_model:q}"
+        " --subject-fit {input.face_fit:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule scores:
+    """Measure the held-out frames against the truth, each metric with its definition."""
+    input:
+        render="results/{subject}/{model}/render_self.h5",
+        avatar="results/{subject}/{model}/avatar.h5",
+        frames="results/{subject}/frames.h5",
+        matte="results/{subject}/matte.h5",
+        landmarks="results/{subject}/landmarks.h5",
+        face_fit="results/{subject}/face_fit.h5",
+        head_model=HEAD_MODEL,
+        render_landmarks="results/{subject}/{model}/render_self_landmarks.h5",
+        render_fit="results/{subject}/{model}/render_self_fit.h5",
+    output:
+        "results/{subject}/{model}/scores.h5",
+    log:
+        "results/logs/{subject}/{model}/scores.log",
+    benchmark:
+        "results/benchmarks/{subject}/{model}/scores.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_digest("evaluation.scores"),
+    shell:
+        "python -m evaluation.scores"
+        " --render {input.render:q}"
+        " --avatar {input.avatar:q}"
+        " --frames {input.frames:q}"
+        " --matte {input.matte:q}"
+        " --landmarks {input.landmarks:q}"
+        " --face-fit {input.face_fit:q}"
+        " --head-model {input.head_model:q}"
+        " --render-landmarks {input.render_landmarks:q}"
+        " --render-fit {input.render_fit:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule tables:
+    """Gather all scores in one long table, with bootstrap confidence intervals."""
+    input:
+        scores=expand(
+            "results/{subject}/{model}/scores.h5", subject=SUBJECTS, model=MODELS
+        ),
+    output:
+        csv=report(
+            "results/tables/scores.csv",
+            caption="../workflow/report/scores.rst",
+            category="Tables",
+        ),
+        markdown="results/tables/scores.md",
+    log:
+        "results/logs/tables.log",
+    benchmark:
+        "results/benchmarks/tables.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        subjects=[subject for subject in SUBJECTS for _ in MODELS],
+        models=[model for _ in SUBJECTS for model in MODELS],
+        split=config["split"],
+        code=code_digest("evaluation.tables"),
+    shell:
+        "python -m evaluation.tables"
+        " --scores {input.scores:q}"
+        " --subjects {params.subjects:q}"
+        " --models {params.models:q}"
+        " --split {params.split}"
+        " --csv {output.csv:q}"
+        " --markdown {output.markdown:q}"
+        " > {log:q} 2>&1"

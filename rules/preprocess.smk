@@ -1,0 +1,179 @@
+DETECTOR = asset("face_detection_short_range.tflite")
+MESH = asset("face_landmark_with_attention.tflite")
+SEGMENTER = asset("selfie_segmentation.tflite")
+
+
+rule head_model:
+    """Build the statistical head once: template, identities, expressions, landmarks on the mesh."""
+    input:
+        detector=DETECTOR,
+        mesh=MESH,
+    output:
+        "results/head_models/{head_model}.h5",
+    log:
+        "results/logs/head_models/{head_model}.log",
+    benchmark:
+        "results/benchmarks/head_models/{head_model}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        code=code_digest("preprocessing.head_model"),
+    shell:
+        "python -m preprocessing.head_model"
+        " --detector {input.detector:q}"
+        " --mesh {input.mesh:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule frames:
+    """Read the clip: one stable head crop at the wanted frame rate, and its sound."""
+    input:
+        video=subject_video,
+        detector=DETECTOR,
+    output:
+        "results/{subject}/frames.h5",
+    log:
+        "results/logs/{subject}/frames.log",
+    benchmark:
+        "results/benchmarks/{subject}/frames.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        frame_rate_hz=config["frame_rate_hz"],
+        max_side_px=config["frames"]["max_side_px"],
+        start_s=subject_option("start_s"),
+        duration_s=subject_option("duration_s"),
+        code=code_digest("preprocessing.frames"),
+    shell:
+        "python -m preprocessing.frames"
+        " --video {input.video:q}"
+        " --detector {input.detector:q}"
+        " --out {output:q}"
+        " --frame-rate-hz {params.frame_rate_hz}"
+        " --max-side-px {params.max_side_px}"
+        " --start-s {params.start_s}"
+        " --duration-s {params.duration_s}"
+        " > {log:q} 2>&1"
+
+
+rule landmarks:
+    """Track 478 points of the face through the clip: lips, eyes, irises."""
+    input:
+        frames="results/{subject}/frames.h5",
+        detector=DETECTOR,
+        mesh=MESH,
+    output:
+        "results/{subject}/landmarks.h5",
+    log:
+        "results/logs/{subject}/landmarks.log",
+    benchmark:
+        "results/benchmarks/{subject}/landmarks.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("preprocessing.landmarks"),
+    shell:
+        "python -m preprocessing.landmarks"
+        " --images {input.frames:q}"
+        " --detector {input.detector:q}"
+        " --mesh {input.mesh:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule matte:
+    """Separate the person from the background in every frame, softly."""
+    input:
+        frames="results/{subject}/frames.h5",
+        landmarks="results/{subject}/landmarks.h5",
+        segmenter=SEGMENTER,
+    output:
+        "results/{subject}/matte.h5",
+    log:
+        "results/logs/{subject}/matte.log",
+    benchmark:
+        "results/benchmarks/{subject}/matte.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("preprocessing.matte"),
+    shell:
+        "python -m preprocessing.matte"
+        " --frames {input.frames:q}"
+        " --landmarks {input.landmarks:q}"
+        " --segmenter {input.segmenter:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule face_fit:
+    """Fit the head model to all frames at once: identity, expression, pose, gaze, camera, torso."""
+    input:
+        frames="results/{subject}/frames.h5",
+        landmarks="results/{subject}/landmarks.h5",
+        matte="results/{subject}/matte.h5",
+        head_model=HEAD_MODEL,
+    output:
+        "results/{subject}/face_fit.h5",
+    log:
+        "results/logs/{subject}/face_fit.log",
+    benchmark:
+        "results/benchmarks/{subject}/face_fit.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code_digest("preprocessing.face_fit"),
+    shell:
+        "python -m preprocessing.face_fit"
+        " --frames {input.frames:q}"
+        " --landmarks {input.landmarks:q}"
+        " --matte {input.matte:q}"
+        " --head-model {input.head_model:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule audio_features:
+    """Describe the sound around every frame: 16 windows of log-mel features."""
+    input:
+        frames="results/{subject}/frames.h5",
+    output:
+        "results/{subject}/audio_features.h5",
+    log:
+        "results/logs/{subject}/audio_features.log",
+    benchmark:
+        "results/benchmarks/{subject}/audio_features.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_digest("preprocessing.audio_features"),
+    shell:
+        "python -m preprocessing.audio_features"
+        " --frames {input.frames:q}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
