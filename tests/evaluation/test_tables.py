@@ -1,0 +1,149 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from artifacts.errors import InputError
+from artifacts.kinds import SCORES
+from artifacts.store import write_artifact
+from evaluation.aggregate import (
+    COLUMNS,
+    MEAN_SUBJECT,
+    differences,
+    pair_names,
+    read_scores,
+)
+from evaluation.tables import Options, format_value, main
+
+PSNR = {("ann", "base"): 20.0, ("ann", "new"): 23.0, ("bob", "base"): 15.0, ("bob", "new"): 16.0}
+
+
+def write_scores(path, psnr, lmd_valid=True):
+    rng = np.random.default_rng(0)
+    frames = np.arange(80, 100)
+    # Frames differ a lot, models by a constant: only paired differences see that.
+    values = np.stack([psnr + 4 * rng.normal(size=20), np.linspace(1, 2, 20)])
+    valid = np.stack([np.ones(20, bool), np.arange(20) < (20 if lmd_valid else 5)])
+    write_artifact(
+        path,
+        SCORES,
+        {
+            "frame_metric": np.array(["psnr_person", "lmd_px"]),
+            "frame_metric_unit": np.array(["dB", "px"]),
+            "frame_value": (values * valid).astype(np.float32),
+            "frame_valid": valid,
+            "driver_frame": frames.astype(np.int32),
+            "clip_metric": np.array(["training_time_s"]),
+            "clip_metric_unit": np.array(["s"]),
+            "clip_value": np.array([300.0]),
+            "missing_metric": np.array(["lpips_alex_person"]),
+            "missing_reason": np.array(["its weights are not here: fetch alex.pth"]),
+        },
+        {"step": "test"},
+    )
+    return path
+
+
+@pytest.fixture
+def scores(tmp_path):
+    paths = [
+        write_scores(tmp_path / f"{s}_{m}.h5", psnr, lmd_valid=s == "ann")
+        for (s, m), psnr in PSNR.items()
+    ]
+    names = {"subjects": tuple(s for s, _ in PSNR), "models": tuple(m for _, m in PSNR)}
+    return {"scores": tuple(paths), **names}
+
+
+@pytest.fixture
+def tables(scores, tmp_path):
+    options = Options(
+        **scores, split="tail-20", csv=tmp_path / "t/scores.csv", markdown=tmp_path / "t/scores.md"
+    )
+    main(options)
+    return pd.read_csv(options.csv), options.markdown.read_text()
+
+
+def row(table, subject, model, metric):
+    found = table[
+        (table["subject"] == subject) & (table["model"] == model) & (table["metric"] == metric)
+    ]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_the_long_table_has_one_row_each_with_interval_count_and_unit(tables):
+    table, _ = tables
+    assert tuple(table.columns) == COLUMNS
+    psnr = row(table, "ann", "new", "psnr_person")
+    assert psnr["ci_low"] < psnr["value"] < psnr["ci_high"]
+    assert (psnr["n"], psnr["unit"], psnr["split"]) == (20, "dB", "tail-20")
+    time = row(table, "ann", "new", "training_time_s")
+    assert time["value"] == 300
+    assert np.isnan(time["ci_low"])
+
+
+def test_a_missing_metric_keeps_its_row_and_says_what_to_fetch(tables):
+    table, page = tables
+    missing = row(table, "bob", "base", "lpips_alex_person")
+    assert np.isnan(missing["value"])
+    assert missing["n"] == 0
+    assert "fetch alex.pth" in missing["note"]
+    assert "## What is missing" in page
+    assert "fetch alex.pth" in page
+
+
+def test_frames_without_a_value_are_counted_not_averaged(tables):
+    table, _ = tables
+    lmd = row(table, "bob", "new", "lmd_px")
+    assert lmd["n"] == 5
+    assert lmd["value"] == pytest.approx(np.linspace(1, 2, 20)[:5].mean())
+    assert lmd["note"] == "15 frames have no value"
+
+
+def test_the_mean_over_subjects_is_of_subject_means(tables):
+    table, _ = tables
+    by_subject = [row(table, s, "new", "psnr_person")["value"] for s in ("ann", "bob")]
+    mean = row(table, MEAN_SUBJECT, "new", "psnr_person")
+    assert mean["value"] == pytest.approx(np.mean(by_subject))
+    assert mean["n"] == 2
+    assert "no value for ann, bob" in row(table, MEAN_SUBJECT, "new", "lpips_alex_person")["note"]
+
+
+def test_a_single_subject_has_no_mean_rows(scores, tmp_path):
+    first_two = {name: values[:2] for name, values in scores.items()}
+    main(Options(**first_two, split="tail-20", csv=tmp_path / "a.csv", markdown=tmp_path / "a.md"))
+    assert set(pd.read_csv(tmp_path / "a.csv")["subject"]) == {"ann"}
+
+
+def test_paired_differences_are_sharper_than_the_scores_themselves(scores, tables):
+    table, page = tables
+    gains = differences(read_scores(**scores), "base", "psnr_person").set_index("subject")
+    assert gains.loc["ann", "value"] == pytest.approx(3, abs=1e-5)
+    assert gains.loc["ann", "ci_high"] - gains.loc["ann", "ci_low"] < 1e-4
+    psnr = row(table, "ann", "new", "psnr_person")
+    assert psnr["ci_high"] - psnr["ci_low"] > 0.5
+    assert "## Difference from base" in page
+    assert "3.000 [3.000, 3.000]" in page
+
+
+def test_the_page_marks_the_best_model_and_explains_every_metric(tables):
+    table, page = tables
+    value = row(table, "ann", "new", "psnr_person")["value"]
+    assert f"**{value:.2f} [" in page
+    for metric in table["metric"].unique():
+        assert f"- `{metric}`: " in page
+
+
+def test_names_go_with_files_side_by_side_or_as_a_product(tmp_path):
+    paths = [tmp_path / str(i) for i in range(4)]
+    product = [("a", "m"), ("a", "n"), ("b", "m"), ("b", "n")]
+    assert pair_names(paths, ["a", "b"], ["m", "n"]) == product
+    assert pair_names(paths, ["a", "a", "b", "b"], ["m", "n", "m", "n"]) == product
+    with pytest.raises(InputError, match="4 score files do not go with 3 subjects"):
+        pair_names(paths, ["a", "b", "c"], ["m", "n"])
+
+
+def test_values_show_four_digits():
+    assert format_value(24.2134, 23.9, 24.6) == "24.21 [23.90, 24.60]"
+    assert format_value(0.94321, np.nan, np.nan) == "0.9432"
+    assert format_value(345.67, np.nan, np.nan) == "345.7"
+    assert format_value(float("nan"), 1.0, 2.0) == "—"
