@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import torch
 from jaxtyping import Float
@@ -18,12 +18,26 @@ if TYPE_CHECKING:
 
 
 class ModelConfig(Protocol):
-    """What the trainer reads from any model's options dataclass (each model adds its own)."""
+    """What the trainer reads from any model's options: a frozen dataclass, every field with a default.
 
-    steps: int
-    """Optimiser steps of the whole training."""
-    max_minutes: float
-    """Training stops here even if steps are left (0: no limit); the schedule follows the elapsed share."""
+    Fields are numbers, booleans, text or tuples of numbers, so that they can be set from the command line
+    and stored as YAML.
+    """
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        ...
+
+    @property
+    def max_minutes(self) -> float:
+        """Training stops here even if steps are left (0: no limit); schedules follow the elapsed share."""
+        ...
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Options at the scale ``paper``, ``fast`` or ``tiny``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -93,9 +107,15 @@ class AvatarModel(nn.Module, ABC):
     without the training frames. A model may be asked to train at one ``image_size`` and render at another.
     """
 
+    max_gradient_norm: ClassVar[float] = 0.0
+    """Gradients are scaled down to this norm before each step (0: never)."""
+
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, object]]:
-        """Adam parameter groups, each with ``params``, ``lr`` and ``lr_end`` (exponential decay from one to the other)."""
+        """Adam parameter groups, each with ``params``, ``lr`` and ``lr_end`` (exponential decay from one to the other).
+
+        Other options of Adam (``betas``, ``eps``) may be given per group.
+        """
 
     @abstractmethod
     def training_losses(

@@ -1,0 +1,70 @@
+"""Where tensors live, how many threads compute, and how much memory that took."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from artifacts.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes CUDA where there is one.
+
+    On a CPU, all cores that this process may use compute, unless ``OMP_NUM_THREADS`` says otherwise.
+
+    Raises:
+        InputError: another name, or CUDA was asked for and is not there.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"unknown device {name!r}; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device cuda was asked for, but PyTorch finds no CUDA GPU; choose auto or cpu"
+        )
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(available_cores())
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe_device(device: torch.device) -> str:
+    """The GPU's name, or the processor's and the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor_name()}, {torch.get_num_threads()} threads"
+
+
+def _processor_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Largest GPU memory that PyTorch held, or on a CPU the largest resident memory of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kilobytes, macOS bytes.
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has finished, so that a clock tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
