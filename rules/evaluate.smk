@@ -46,6 +46,7 @@ rule render_fit:
         mem_mb=4000,
         runtime=30,
     params:
+        options=step_options("face_fit"),
         code=code_digest("preprocessing.face_fit"),
     shell:
         "python -m preprocessing.face_fit"
@@ -53,6 +54,7 @@ rule render_fit:
         " --head-model {input.head_model:q}"
         " --subject-fit {input.face_fit:q}"
         " --out {output:q}"
+        " {params.options:q}"
         " > {log:q} 2>&1"
 
 
@@ -68,6 +70,7 @@ rule scores:
         head_model=HEAD_MODEL,
         render_landmarks="results/{subject}/{model}/render_self_landmarks.h5",
         render_fit="results/{subject}/{model}/render_self_fit.h5",
+        lpips_weights=[asset(name) for name in LPIPS_ASSETS],
     output:
         "results/{subject}/{model}/scores.h5",
     log:
@@ -94,6 +97,7 @@ rule scores:
         " --render-landmarks {input.render_landmarks:q}"
         " --render-fit {input.render_fit:q}"
         " --out {output:q}"
+        " --lpips-weights {input.lpips_weights:q}"
         " > {log:q} 2>&1"
 
 
@@ -124,6 +128,7 @@ rule tables:
         subjects=[subject for subject in SUBJECTS for _ in MODELS],
         models=[model for _ in SUBJECTS for model in MODELS],
         split=config["split"],
+        seed=config["seed"],
         code=code_digest("evaluation.tables"),
     shell:
         "python -m evaluation.tables"
@@ -131,6 +136,31 @@ rule tables:
         " --subjects {params.subjects:q}"
         " --models {params.models:q}"
         " --split {params.split}"
+        " --seed {params.seed}"
         " --csv {output.csv:q}"
         " --markdown {output.markdown:q}"
+        " > {log:q} 2>&1"
+
+
+rule licences:
+    """List the terms of every third-party file and library that the results rest on."""
+    output:
+        report("results/licences.md", category="Licences"),
+    log:
+        "results/logs/licences.log",
+    benchmark:
+        "results/benchmarks/licences.tsv"
+    conda:
+        "../envs/assets.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        names=USED_ASSETS,
+        code=code_digest("assets.licences"),
+    shell:
+        "python -m assets.licences"
+        " --names {params.names:q}"
+        " --out {output:q}"
         " > {log:q} 2>&1"

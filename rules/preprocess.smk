@@ -1,6 +1,6 @@
-DETECTOR = asset("face_detection_short_range.tflite")
-MESH = asset("face_landmark_with_attention.tflite")
-SEGMENTER = asset("selfie_segmentation.tflite")
+DETECTOR = asset(DETECTOR_ASSET)
+MESH = asset(MESH_ASSET)
+SEGMENTER = asset(SEGMENTER_ASSET)
 
 
 rule head_model:
@@ -49,9 +49,9 @@ rule frames:
         runtime=60,
     params:
         frame_rate_hz=config["frame_rate_hz"],
-        max_side_px=config["frames"]["max_side_px"],
         start_s=subject_option("start_s"),
         duration_s=subject_option("duration_s"),
+        options=step_options("frames"),
         code=code_digest("preprocessing.frames"),
     shell:
         "python -m preprocessing.frames"
@@ -59,9 +59,9 @@ rule frames:
         " --detector {input.detector:q}"
         " --out {output:q}"
         " --frame-rate-hz {params.frame_rate_hz}"
-        " --max-side-px {params.max_side_px}"
         " --start-s {params.start_s}"
         " --duration-s {params.duration_s}"
+        " {params.options:q}"
         " > {log:q} 2>&1"
 
 
@@ -143,6 +143,7 @@ rule face_fit:
         mem_mb=4000,
         runtime=60,
     params:
+        options=step_options("face_fit"),
         code=code_digest("preprocessing.face_fit"),
     shell:
         "python -m preprocessing.face_fit"
@@ -151,6 +152,7 @@ rule face_fit:
         " --matte {input.matte:q}"
         " --head-model {input.head_model:q}"
         " --out {output:q}"
+        " {params.options:q}"
         " > {log:q} 2>&1"
 
 
