@@ -49,10 +49,6 @@ class PersonPath:
         columns = np.array(self.boxes, dtype=np.float64).T
         return np.array([np.interp(frame, self.frames, column) for column in columns])
 
-    def is_sampled(self, frame: int) -> bool:
-        """True where the person was seen in this very frame."""
-        return frame in self.frames
-
 
 def _side(box: Float[np.ndarray, "4"]) -> float:
     return float(max(box[2] - box[0], box[3] - box[1], 1e-6))
@@ -105,12 +101,15 @@ class FaceTracker:
 
         Args:
             landmarker: The networks.
-            person: Who is followed; None follows whoever is found first.
+            person: Who is followed; None follows the most certain face.
         """
         self._landmarker = landmarker
         self._person = person
         self._square: RotatedSquare | None = None
-        self._last_box: Float[np.ndarray, "4"] | None = None
+
+    def resume(self, last: FacePoints | None) -> None:
+        """Go on as if ``last`` had been found in the frame before the next one."""
+        self._square = None if last is None else square_of_points(last.points)
 
     def find(self, image: UInt8[np.ndarray, "height width 3"], frame: int) -> FacePoints | None:
         """Points in the next frame; None where the face is not there.
@@ -121,15 +120,13 @@ class FaceTracker:
         """
         found = None
         if self._square is not None:
-            found = self._find_in(image, self._square)
+            found = self._find_near(image, self._square)
         if found is None or self._has_slipped(found, frame):
             found = self._detect(image, frame)
-        self._square = None if found is None else square_of_points(found.points)
-        if found is not None:
-            self._last_box = _box_of_points(found.points)
+        self.resume(found)
         return found
 
-    def _find_in(
+    def _find_near(
         self, image: UInt8[np.ndarray, "height width 3"], square: RotatedSquare
     ) -> FacePoints | None:
         found = self._landmarker.mesh.find_points(image, square)
@@ -143,7 +140,7 @@ class FaceTracker:
         return found
 
     def _has_slipped(self, found: FacePoints, frame: int) -> bool:
-        if self._person is None or not self._person.is_sampled(frame):
+        if self._person is None or frame not in self._person.frames:
             return False
         box = _box_of_points(found.points)
         return bool(overlap(box[None], self._person.box_at(frame))[0] < SLIPPED_OVERLAP)
@@ -152,14 +149,14 @@ class FaceTracker:
         detections = self._landmarker.detector.detect(image)
         if len(detections) == 0:
             return None
-        expected = self._last_box if self._person is None else self._person.box_at(frame)
         best = 0
-        if expected is not None:
+        if self._person is not None:
+            expected = self._person.box_at(frame)
             distances = [_distance(expected, box) for box in detections.boxes]
             best = int(np.argmin(distances))
-            if self._person is not None and not distances[best] <= 2 * NEAR_CENTER:
+            if distances[best] > 2 * NEAR_CENTER:
                 return None
-        return self._find_in(image, square_of_detection(detections, best))
+        return self._landmarker.mesh.settle(image, square_of_detection(detections, best))
 
 
 def _box_of_points(points: Float[np.ndarray, "landmark 3"]) -> Float[np.ndarray, "4"]:
