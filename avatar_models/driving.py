@@ -1,0 +1,116 @@
+"""What drives a render: the subject's own held-out frames, a camera around it, or another subject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from avatar_models.dataset import DrivingClip
+from avatar_models.interface import Driving
+from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+
+ORBIT_YAW_RAD = np.radians(30)
+ORBIT_PITCH_RAD = np.radians(8)
+
+
+@dataclass(frozen=True)
+class RestPose:
+    """The neutral of a clip, relative to which another subject's motion is taken.
+
+    Attributes:
+        expression: Median coefficients.
+        joint_rotation: Median axis-angle of each joint, radians.
+        camera_from_head: Mean rotation and median place.
+        frame: The valid frame whose head rotation is nearest to the mean.
+    """
+
+    expression: Float[Tensor, " expression"]
+    joint_rotation: Float[Tensor, "joint 3"]
+    camera_from_head: Float[Tensor, "4 4"]
+    frame: int
+
+
+def rest_pose(clip: DrivingClip) -> RestPose:
+    """Neutral expression and pose of a clip, from its valid frames (from all where none is)."""
+    frames = np.flatnonzero(clip.valid) if clip.valid.any() else np.arange(clip.n_frames)
+    chosen = torch.from_numpy(frames).to(clip.device)
+    camera = clip.camera_from_head[chosen]
+    u, _, vh = torch.linalg.svd(camera[:, :3, :3].sum(0))
+    # A proper rotation even where the sum is nearly singular.
+    flip = torch.diag(torch.tensor([1.0, 1.0, float(torch.sign(torch.linalg.det(u @ vh)))]))
+    mean = u @ flip.to(u) @ vh
+    camera_from_head = torch.eye(4, device=clip.device)
+    camera_from_head[:3, :3] = mean
+    camera_from_head[:3, 3] = camera[:, :3, 3].median(0).values
+    angle = torch.linalg.vector_norm(axis_angle_from_matrix(mean.mT @ camera[:, :3, :3]), dim=-1)
+    return RestPose(
+        clip.expression[chosen].median(0).values,
+        clip.joint_rotation[chosen].median(0).values,
+        camera_from_head,
+        int(frames[int(angle.argmin())]),
+    )
+
+
+def self_driving(clip: DrivingClip, frames: np.ndarray) -> Iterator[Driving]:
+    """The clip's own signals in ``frames``."""
+    for frame in frames:
+        yield clip.driving(int(frame))
+
+
+def orbit_driving(clip: DrivingClip, n_frames: int) -> Iterator[Driving]:
+    """The rest expression, seen by a camera that swings 30° to both sides and 8° up and down.
+
+    The camera moves around the head's middle; the torso's similarity stays that of the rest frame, which
+    no longer fits, so the renderer shows the head alone.
+    """
+    rest = rest_pose(clip)
+    middle = clip.neutral.mean(0)
+    torso = clip.torso_from_reference[rest.frame]
+    for index in range(n_frames):
+        phase = 2 * np.pi * index / n_frames
+        angles = (ORBIT_PITCH_RAD * np.sin(2 * phase), ORBIT_YAW_RAD * np.sin(phase))
+        yaw = matrix_from_axis_angle(torch.tensor([0.0, angles[1], 0.0], device=clip.device))
+        pitch = matrix_from_axis_angle(torch.tensor([angles[0], 0.0, 0.0], device=clip.device))
+        turn = torch.eye(4, device=clip.device)
+        turn[:3, :3] = pitch @ yaw
+        turn[:3, 3] = middle - turn[:3, :3] @ middle
+        yield clip.pose(
+            rest.frame, rest.expression, rest.joint_rotation, rest.camera_from_head @ turn, torso
+        )
+
+
+def cross_driving(
+    subject: DrivingClip, driver: DrivingClip, frames: np.ndarray
+) -> Iterator[Driving]:
+    """Another subject's motion, each taken relative to its own rest pose.
+
+    Expression and joints: the subject's rest plus the driver's change, within the head model's limits.
+    Head: the driver's turn from its rest (in head axes) and its shift in metres. Torso: the driver's motion
+    from its rest frame, in shares of the image, on top of the subject's place at rest.
+
+    Args:
+        subject: Whose avatar it is; both clips at the avatar's image size.
+        driver: Who moves; fitted with the same head model.
+        frames: Frames of the driver.
+    """
+    own, other = rest_pose(subject), rest_pose(driver)
+    limits = subject.head_model.expression_lower, subject.head_model.expression_upper
+    torso_at_rest = subject.torso_from_reference[own.frame]
+    driver_at_rest = torch.linalg.inv(driver.torso_from_reference[other.frame])
+    for frame in frames.tolist():
+        change = driver.expression[frame] - other.expression
+        expression = (own.expression + change).clamp(*limits)
+        joints = own.joint_rotation + driver.joint_rotation[frame] - other.joint_rotation
+        moved = driver.camera_from_head[frame]
+        camera = torch.eye(4, device=subject.device)
+        camera[:3, :3] = own.camera_from_head[:3, :3] @ (
+            other.camera_from_head[:3, :3].mT @ moved[:3, :3]
+        )
+        camera[:3, 3] = own.camera_from_head[:3, 3] + moved[:3, 3] - other.camera_from_head[:3, 3]
+        torso = driver.torso_from_reference[frame] @ driver_at_rest @ torso_at_rest
+        yield replace(subject.pose(own.frame, expression, joints, camera, torso), frame=frame)

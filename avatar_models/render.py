@@ -1,0 +1,230 @@
+"""Render an avatar: its own held-out frames, a camera around it, or another subject's motion (step ``render_avatar``)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from artifacts.code_digest import code_digest
+from artifacts.errors import InputError
+from artifacts.kinds import FRAMES, RENDER
+from artifacts.provenance import make_provenance
+from artifacts.splits import split_frames
+from artifacts.step import run_step
+from artifacts.store import open_artifact, open_writer
+from avatar_models.avatar_file import load_avatar
+from avatar_models.dataset import DrivingClip
+from avatar_models.device import choose_device, synchronise
+from avatar_models.driving import cross_driving, orbit_driving, rest_pose, self_driving
+from avatar_models.interface import AvatarModel, Driving, Layers
+from avatar_models.registry import model_module
+from media.video import VideoWriter
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Render an avatar to a ``render`` artifact and a video."""
+
+    avatar: Path
+    """``avatar`` artifact."""
+    mode: Literal["self", "orbit", "cross"]
+    """self: the held-out frames of its own clip; orbit: a camera swinging around the head at a fixed
+    expression (head alone over white); cross: the held-out frames of another subject."""
+    head_model: Path
+    """``head_model`` artifact that the fits were made with."""
+    face_fit: Path
+    """``face_fit`` artifact of the avatar's own subject."""
+    driver_frames: Path
+    """``frames`` artifact of the driver (for times and sound; its pixels are not read)."""
+    driver_fit: Path
+    """``face_fit`` artifact of the driver."""
+    out: Path
+    """Render file to write."""
+    video: Path
+    """H.264 video to write, with the driver's sound where there is one."""
+    split: str = "tail-20"
+    """Whose held-out frames of the driver are rendered."""
+    orbit_frames: int = 100
+    """Frames of one swing of the camera."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to render.
+
+    Attributes:
+        signals: Driving signals, one per frame to make.
+        driver_frame: Index in the driver's clip of each, int32.
+        time_s: Time of each from the start of the driver's clip, seconds.
+        frame_rate_hz: Of the video.
+        audio: Sound and its rate in hertz, from the first frame on; None where there is none.
+        head_only: Show the head alone over white.
+    """
+
+    signals: Iterator[Driving]
+    driver_frame: np.ndarray
+    time_s: np.ndarray
+    frame_rate_hz: float
+    audio: tuple[np.ndarray, int] | None
+    head_only: bool
+
+
+def main(options: Options) -> None:
+    """Load the avatar, render every frame, write artifact and video."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    device = choose_device(options.device)
+    model, meta = load_avatar(options.avatar, device)
+    size = meta.image_size
+    subject = DrivingClip.load(options.head_model, options.face_fit, size, device)
+    driver = subject
+    if options.mode == "cross":
+        driver = DrivingClip.load(options.head_model, options.driver_fit, size, device)
+    plan = make_plan(options, subject, driver)
+    provenance = make_provenance(
+        "avatar_models.render",
+        options,
+        {
+            "avatar": options.avatar,
+            "head_model": options.head_model,
+            "face_fit": options.face_fit,
+            "driver_frames": options.driver_frames,
+            "driver_fit": options.driver_fit,
+        },
+    )
+    provenance["code"] = code_digest("avatar_models.render", model_module(meta.model_name))
+    times = render_to_files(model, plan, size, options.out, options.video, provenance)
+    LOGGER.info(
+        "%s, %s: %d frames of %dx%d, median %.1f ms each",
+        meta.model_name,
+        options.mode,
+        len(times),
+        *size,
+        1000 * float(np.median(times)),
+    )
+
+
+def make_plan(options: Options, subject: DrivingClip, driver: DrivingClip) -> Plan:
+    """Choose frames and driving signals for a mode.
+
+    Raises:
+        InputError: fit and frames do not belong together, or the split leaves nothing.
+    """
+    with open_artifact(options.driver_frames, FRAMES) as reader:
+        time_s = reader.read("time_s")
+        rate_hz = float(reader.read("frame_rate_hz"))
+        sound = reader.read("audio") if bool(reader.read("has_audio")) else None
+        sound_rate_hz = int(reader.read("audio_rate_hz"))
+    if len(time_s) != driver.n_frames:
+        raise InputError(
+            f"{options.driver_frames}: {len(time_s)} frames, but the driver's fit has "
+            f"{driver.n_frames}; give frames and fit of the same clip"
+        )
+    if options.mode == "orbit":
+        n_frames = options.orbit_frames
+        signals = orbit_driving(subject, n_frames)
+        frame = np.full(n_frames, rest_pose(subject).frame, np.int32)
+        return Plan(signals, frame, np.arange(n_frames) / rate_hz, rate_hz, None, True)
+    _, frames = split_frames(options.split, driver.n_frames)
+    if options.mode == "self":
+        signals_iterator = self_driving(subject, frames)
+    else:
+        signals_iterator = cross_driving(subject, driver, frames)
+    audio = None
+    if sound is not None:
+        audio = (sound[round(float(time_s[frames[0]]) * sound_rate_hz) :], sound_rate_hz)
+    return Plan(
+        signals_iterator, frames.astype(np.int32), time_s[frames], rate_hz, audio, head_only=False
+    )
+
+
+def render_to_files(
+    model: AvatarModel,
+    plan: Plan,
+    size: tuple[int, int],
+    out: Path,
+    video: Path,
+    provenance: dict[str, object],
+) -> np.ndarray:
+    """Render frame by frame, so that memory does not grow with the clip; returns seconds per frame.
+
+    Raises:
+        OSError: the disk is full or a folder is not writable.
+    """
+    times: list[float] = []
+    with ExitStack() as stack:
+        movie = stack.enter_context(VideoWriter(video, plan.frame_rate_hz, size, plan.audio))
+        writer = stack.enter_context(open_writer(out, RENDER, provenance))
+        # Nobody watches a log file: a line every ten seconds is enough there.
+        interval_s = 0.5 if sys.stderr.isatty() else 10.0
+        for _ in tqdm(plan.driver_frame, desc="render", mininterval=interval_s):
+            begun = time.perf_counter()
+            driving = next(plan.signals)
+            posing_s = time.perf_counter() - begun
+            if not times:
+                render_frame(model, driving)  # kernels are compiled on first use
+            begun = time.perf_counter()
+            layers = render_frame(model, driving)
+            images = frame_arrays(head_alone(layers) if plan.head_only else layers)
+            times.append(posing_s + time.perf_counter() - begun)
+            for name, image in images.items():
+                writer.append(name, image[None], compression="lzf")
+            movie.write(images["image"])
+        writer.put("driver_frame", plan.driver_frame)
+        writer.put("time_s", plan.time_s.astype(np.float64))
+        writer.put("render_time_s", np.array(times, np.float32))
+    return np.array(times)
+
+
+@torch.inference_mode()
+def render_frame(model: AvatarModel, driving: Driving) -> Layers:
+    """The layers of one frame, finished when this returns."""
+    layers = model.render(driving)
+    synchronise(layers.head.device)
+    return layers
+
+
+def head_alone(layers: Layers) -> Layers:
+    """Without torso, over white."""
+    return replace(
+        layers,
+        torso=torch.zeros_like(layers.torso),
+        torso_alpha=torch.zeros_like(layers.torso_alpha),
+        background=torch.ones_like(layers.background),
+    )
+
+
+def frame_arrays(layers: Layers) -> dict[str, np.ndarray]:
+    """The pictures of a ``render`` artifact, as bytes."""
+    white = torch.ones(3, device=layers.head.device)
+    head = layers.head + (1 - layers.head_alpha)[..., None] * white
+    return {
+        "image": _bytes(layers.over(layers.background)),
+        "person": _bytes(layers.over(white)),
+        "head": _bytes(head),
+        "person_alpha": _bytes(layers.person_alpha()),
+        "head_alpha": _bytes(layers.head_alpha),
+    }
+
+
+def _bytes(image: Float[Tensor, "..."]) -> UInt8[np.ndarray, "..."]:
+    return (255 * image).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+if __name__ == "__main__":
+    run_step(Options, main)
