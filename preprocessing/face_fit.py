@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from artifacts.errors import InputError
-from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS
+from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS, MATTE
 from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
@@ -30,6 +30,7 @@ from preprocessing.fit_clip import (
 )
 from preprocessing.fit_model import make_landmark_model
 from preprocessing.fit_start import source_camera
+from preprocessing.torso_clip import Torso, follow_torso, no_torso
 
 log = logging.getLogger(__name__)
 
@@ -56,22 +57,6 @@ class Options:
     """How much smoother than raw: 0.5 halves the expected accelerations' precision, 2 doubles it."""
     landmark_offsets: bool = True
     """Estimate a personal offset for every landmark."""
-
-
-@dataclass(frozen=True)
-class Torso:
-    """Motion of the torso, in the terms of the artifact."""
-
-    torso_from_reference: np.ndarray
-    torso_reference_frame: np.ndarray
-    torso_valid: np.ndarray
-
-
-def no_torso(frames: int) -> Torso:
-    """A torso that does not move and was not tracked."""
-    return Torso(
-        np.tile(np.eye(3), (frames, 1, 1)), np.array(0, np.int32), np.zeros(frames, dtype=bool)
-    )
 
 
 def main(options: Options) -> None:
@@ -148,7 +133,13 @@ def fit_clip(
     subject = fit_subject(model, seen, focal_px, settings)
     state = fit_frames(model, subject, seen, settings)
     fit = describe_fit(head, model, state, seen, points)
-    return fit, no_torso(len(points))
+    if options.matte is None:
+        return fit, no_torso(len(points))
+    with (
+        open_artifact(options.frames, FRAMES) as frames,
+        open_artifact(options.matte, MATTE) as matte,
+    ):
+        return fit, follow_torso(frames, matte, head, fit, landmarks["valid"])
 
 
 def fit_render(

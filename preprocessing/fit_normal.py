@@ -181,24 +181,34 @@ class NormalBuilder:
         )
         if not shared:
             return Normal(matrix, gradient, None, None, None)
-        linear = _Linear(weighted, metric, force, motion, pull)
+        linear = _Linear(jacobian, weighted, metric, force, motion, pull)
         return Normal(matrix, gradient, *self._shared(state, residuals, seen, linear))
 
     def _shared(
         self, state: FitState, residuals: Residuals, seen: Observations, linear: _Linear
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Matrix, gradient and cross block of identity and log focal length."""
+        """Matrix, gradient and cross block of identity and log focal length.
+
+        A step of the log focal length includes the depths' step ``depth * step`` of every frame.
+        """
         n = self.model.expressions
         pixels = project_points(residuals.posed.camera, state.log_focal, seen.centre)
         zoom = self.model.with_pairs(pixels - seen.centre, 1) / seen.sigma_px
+        # Dolly zoom: the head moves back in proportion, so that its size in the image stays. Without this
+        # change of variables focal length and depths would creep along together.
+        backwards = linear.motion[..., -1] * state.frame[:, -1, None, None]
+        zoom = zoom + (linear.jacobian @ backwards[..., None])[..., 0]
         zoom_force = (linear.weighted.mT @ zoom[..., None])[..., 0]
         identity = self.identity.flatten(1)
 
         cross = torch.empty(
             len(pixels), len(identity) + 1, self.model.unknowns, dtype=torch.float64
         )
-        stretched = linear.metric @ self.expression.permute(1, 2, 0)
-        cross[:, :-1, :n] = identity @ stretched.flatten(1, 2)
+        # One large product instead of one per frame: (row axis) against (frame expression).
+        by_row = linear.metric.permute(1, 0, 2, 3).flatten(1, 2)
+        stretched = (by_row @ self.expression.permute(1, 2, 0)).unflatten(1, (-1, 3))
+        stretched = stretched.transpose(1, 2).flatten(0, 1).flatten(1)
+        cross[:, :-1, :n] = (identity @ stretched).unflatten(1, (-1, n)).transpose(0, 1)
         cross[:, :-1, n:] = identity @ linear.pull.flatten(1, 2)
         cross[:, -1, :n] = zoom_force.flatten(1) @ self.expression.flatten(1).T
         cross[:, -1, n:] = torch.einsum("fpam,fpa->fm", linear.motion, zoom_force)
@@ -228,6 +238,7 @@ class NormalBuilder:
 class _Linear:
     """Per-row pieces of one linearisation."""
 
+    jacobian: Float[Tensor, "frame row 2 3"]
     weighted: Float[Tensor, "frame row 2 3"]
     metric: Float[Tensor, "frame row 3 3"]
     force: Float[Tensor, "frame row 3"]

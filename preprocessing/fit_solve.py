@@ -169,9 +169,11 @@ def _arrow_step(
     reduced = shared_gradient - (cross @ solved[..., :1]).sum(0)[:, 0]
     step = -torch.linalg.solve(schur, reduced)
     frame_step = -solved[..., 0] - solved[..., 1:] @ step
+    zoomed = step[-1].clamp(-0.3, 0.3)
+    frame_step[:, -1] += zoomed * state.frame[:, -1]
     return FitState(
         identity=state.identity + step[:-1],
-        log_focal=state.log_focal + step[-1].clamp(-0.3, 0.3),
+        log_focal=state.log_focal + zoomed,
         offset=state.offset,
         frame=clamp_frames(model, state.frame + frame_step),
     )

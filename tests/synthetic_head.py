@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from head_geometry.head_model import HeadModel
+from preprocessing.fit_landmarks import EYELID_PAIRS, LIP_PAIRS
 
 RINGS, SECTORS = 40, 40
 EYE = np.array([0.032, 0.03, 0.075])
@@ -148,6 +149,13 @@ def _landmarks(template, triangle, skin_vertices, generator):
     faces[33], faces[263] = _nearest(
         template, triangle, [[-0.045, 0.03, 0.06], [0.045, 0.03, 0.06]]
     )
+    for side, pairs in ((-1, EYELID_PAIRS[:5]), (1, EYELID_PAIRS[5:]), (0, LIP_PAIRS)):
+        height = -0.06 if side == 0 else 0.03
+        for place, (upper, lower) in enumerate(pairs):
+            x, gap = 0.032 * side + 0.006 * (place - 2), 0.004
+            faces[[upper, lower]] = _nearest(
+                template, triangle, [[x, height + gap, 0.08], [x, height - gap, 0.08]]
+            )
     eyes = np.array([[-1, 1, 1]] * 5 + [[1, 1, 1]] * 5) * EYE
     ring = np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]] * 2) * 0.005
     depth = np.full((10, 1), EYE_RADIUS)

@@ -1,0 +1,153 @@
+"""The torso of a whole clip: read frames and mattes in pieces, align them with a reference frame, steady the result."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from artifacts.store import ArtifactReader
+from head_geometry.cameras import resize_intrinsics
+from head_geometry.head_model import HeadModel
+from head_geometry.head_region import head_region
+from head_geometry.rotations import axis_angle_from_matrix
+from preprocessing.fit_clip import ClipFit
+from preprocessing.torso import (
+    LEVELS,
+    TorsoImages,
+    TorsoMotion,
+    TorsoTracker,
+    is_plausible,
+    prepare_images,
+    smooth_in_time,
+)
+
+log = logging.getLogger(__name__)
+_BATCH = 48
+# The head's outline is smooth: a small mask is enough to keep it out of the torso.
+_MASK_SIDE = 64
+_SIDE = LEVELS[-1][0]
+
+
+@dataclass(frozen=True)
+class Torso:
+    """Motion of the torso, in the terms of the ``face_fit`` artifact."""
+
+    torso_from_reference: Float[np.ndarray, "frame 3 3"]
+    torso_reference_frame: Int[np.ndarray, ""]
+    torso_valid: Bool[np.ndarray, " frame"]
+
+
+def no_torso(frames: int) -> Torso:
+    """A torso that does not move and was not tracked."""
+    return Torso(
+        np.tile(np.eye(3), (frames, 1, 1)), np.array(0, np.int32), np.zeros(frames, dtype=bool)
+    )
+
+
+def follow_torso(
+    frames: ArtifactReader,
+    matte: ArtifactReader,
+    head: HeadModel,
+    fit: ClipFit,
+    valid: Bool[np.ndarray, " frame"],
+) -> Torso:
+    """Track the torso through a clip whose head was fitted.
+
+    Args:
+        frames: Open ``frames`` artifact.
+        matte: Open ``matte`` artifact of the same frames.
+        head: The head model of the fit.
+        fit: The head's motion.
+        valid: Frames in which the face was found; the reference is one of them.
+    """
+    count, height, width = frames.shape("image")[:3]
+    reference = median_pose_frame(fit, valid)
+    source = _Source(frames, matte, head, fit, (width, height))
+    try:
+        tracker = TorsoTracker(source.images(reference, reference + 1))
+    except ValueError as error:
+        log.warning("%s: %s; its motion is left at rest", frames.path, error)
+        return no_torso(count)
+    shift = _neck_shift(fit, reference) * torch.tensor([_SIDE / width, _SIDE / height])
+    parameters, correlation = [], []
+    for first in tqdm(range(0, count, _BATCH), desc="torso", unit="batch", leave=False):
+        last = min(first + _BATCH, count)
+        guesses = torch.zeros(3, last - first, 4)
+        guesses[1, :, 2:] = shift[first:last]
+        guesses[2, :, 2:] = 0.5 * shift[first:last]
+        found, score = tracker.track(source.images(first, last), guesses)
+        parameters.append(found)
+        correlation.append(score)
+    motion = TorsoMotion(
+        torch.cat(parameters), torch.cat(correlation), tracker.centre, tracker.radius
+    )
+    trusted = is_plausible(motion)
+    if not bool(trusted.any()):
+        return no_torso(count)
+    steady = smooth_in_time(motion.parameters, trusted)
+    # The reference maps to itself: what is drawn on it needs no warp.
+    to_working = torch.eye(3, dtype=torch.float64)
+    to_working = resize_intrinsics(to_working, (width, height), (_SIDE, _SIDE))
+    matrices = tracker.matrices(steady.double())
+    moved = torch.linalg.inv(to_working) @ matrices @ to_working
+    return Torso(moved.numpy(), np.array(reference, np.int32), trusted.numpy())
+
+
+def median_pose_frame(fit: ClipFit, valid: Bool[np.ndarray, " frame"]) -> int:
+    """Index of the valid frame whose head pose is nearest to the clip's median pose."""
+    rotation = torch.from_numpy(fit.camera_from_head[:, :3, :3])
+    first = int(np.flatnonzero(valid)[0])
+    turned = axis_angle_from_matrix(rotation @ rotation[first].T).numpy()
+    place = fit.camera_from_head[:, :3, 3]
+    # A tenth of a metre counts like a third of a radian.
+    pose = np.concatenate([3 * turned, 10 * place[:, :2] / place[:, 2:].mean()], 1)
+    distance = np.linalg.norm(pose - np.median(pose[valid], 0), axis=1)
+    return int(np.where(valid, distance, np.inf).argmin())
+
+
+def _neck_shift(fit: ClipFit, reference: int) -> Float[Tensor, "frame 2"]:
+    """Movement in the image of the head's origin since the reference frame, pixels."""
+    place = fit.camera_from_head[:, :3, 3] @ fit.intrinsics.T
+    pixel = place[:, :2] / place[:, 2:]
+    return torch.from_numpy(pixel - pixel[reference]).float()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Reads frames at working size."""
+
+    frames: ArtifactReader
+    matte: ArtifactReader
+    head: HeadModel
+    fit: ClipFit
+    size: tuple[int, int]
+
+    def images(self, first: int, last: int) -> TorsoImages:
+        """Frames ``first`` to ``last`` as the tracker sees them."""
+        rows = slice(first, last)
+        image = torch.from_numpy(self.frames.read("image", rows)).float() / 255
+        alpha = torch.from_numpy(self.matte.read("alpha", rows)).float() / 255
+        return prepare_images(image, alpha, self._head_masks(rows), _SIDE)
+
+    def _head_masks(self, rows: slice) -> Float[Tensor, "frame side side"]:
+        small = (_MASK_SIDE, _MASK_SIDE)
+        intrinsics = torch.from_numpy(self.fit.intrinsics).float()
+        intrinsics = resize_intrinsics(intrinsics, self.size, small)
+        vertices = self.head.vertices(
+            torch.from_numpy(self.fit.identity).float(),
+            torch.from_numpy(self.fit.expression[rows]).float(),
+            torch.from_numpy(self.fit.joint_rotation[rows]).float(),
+        )
+        poses = torch.from_numpy(self.fit.camera_from_head[rows]).float()
+        return torch.stack(
+            [
+                head_region(self.head, placed, pose, intrinsics, small)
+                for placed, pose in zip(vertices, poses, strict=True)
+            ]
+        )
