@@ -16,6 +16,10 @@ from preprocessing.face_detector import FaceDetector
 
 Box = Float64[np.ndarray, "4"]
 
+# A face narrower than this share of the detector's window is looked at again in a window around it: of 208 px in 1920
+# the detector makes 254 +- 10, in a window of its own 208 +- 8. The window reaches so many box sides from its centre.
+PRECISE_SHARE = 0.25
+CLOSER_REACH = 1.4
 # How far a face may move between two looked-at frames, and change in size, and still be the same person;
 # in face widths and as a ratio.
 MAX_STEP = 1.5
@@ -71,8 +75,26 @@ def find_faces(
             found.append(boxes.astype(np.float64) + np.array([x, y, x, y], dtype=np.float64))
         boxes = _without_duplicates(np.concatenate(found))
         if len(boxes):
-            return boxes
+            precise = [
+                box if _side(box) > PRECISE_SHARE * window else _look_closer(detector, image, box)
+                for box in boxes
+            ]
+            return _without_duplicates(np.stack(precise))
     return np.zeros((0, 4))
+
+
+def _look_closer(
+    detector: FaceDetector, image: UInt8[np.ndarray, "height width 3"], box: Box
+) -> Box:
+    """The same face found again in a window around it; ``box`` itself where it is not."""
+    reach = CLOSER_REACH * _side(box)
+    low = np.maximum(np.floor(_center(box) - reach), 0).astype(int)
+    high = np.ceil(_center(box) + reach).astype(int)
+    found = detector.detect(image[low[1] : high[1], low[0] : high[0]]).boxes + np.tile(low, 2)
+    steps = [float(np.linalg.norm(_center(other) - _center(box))) for other in found]
+    if not steps or min(steps) > 0.5 * _side(box):
+        return box
+    return found[int(np.argmin(steps))].astype(np.float64)
 
 
 def _window_corners(width: int, height: int, window: int) -> Iterator[tuple[int, int]]:
