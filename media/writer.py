@@ -7,7 +7,6 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import ffmpeg
 import numpy as np
@@ -83,7 +82,7 @@ class VideoWriter:
         )
         self._arguments = ffmpeg.get_args(stream, overwrite_output=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> VideoWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._process = FfmpegProcess(self._arguments, stdin=subprocess.PIPE)
         return self
