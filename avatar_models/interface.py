@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from avatar_models.dataset import SubjectData
 
 
+@runtime_checkable
 class ModelConfig(Protocol):
     """What the trainer reads from any model's options: a frozen dataclass, every field with a default.
 
@@ -35,7 +36,7 @@ class ModelConfig(Protocol):
         ...
 
     @classmethod
-    def preset(cls, name: str) -> Self:
+    def preset(cls, name: str) -> ModelConfig:
         """Options at the scale ``paper``, ``fast`` or ``tiny``."""
         ...
 

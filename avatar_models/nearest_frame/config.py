@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 from artifacts.errors import InputError
 from avatar_models.registry import register
@@ -46,6 +45,6 @@ class NearestFrameConfig:
                 raise InputError(f"option {key!r} of model nearest_frame must be at least 1")
 
     @classmethod
-    def preset(cls, name: str) -> Self:
+    def preset(cls, name: str) -> NearestFrameConfig:
         """The baseline needs no scaling down; ``paper`` keeps more frames."""
         return replace(cls(), max_frames=1500) if name == "paper" else cls()
