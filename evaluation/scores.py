@@ -37,8 +37,9 @@ log = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 8
 LPIPS_REASON = (
-    "its weights are not here: fetch torchvision's alexnet-owt-7be5be79.pth and LPIPS 0.1's alex.pth "
-    "(the asset lpips_alex says where from) and name both files with --lpips-weights"
+    "the weights of LPIPS were not given: set scores/lpips to true in config.yaml, or fetch the two files "
+    "with python -m assets.fetch (alexnet-owt-7be5be79.pth and lpips_alex_linear.pth) and name them with "
+    "--lpips-weights"
 )
 REGIONS_OF_THE_FIT = ("head", "mesh")
 

@@ -94,7 +94,7 @@ def test_lpips_is_named_as_missing_with_what_to_fetch_and_there_with_weights(sub
         zip(scores["missing_metric"].tolist(), scores["missing_reason"].tolist(), strict=True)
     )
     assert set(missing) == {"lpips_alex_person", "lpips_alex_head", "lpips_alex_full"}
-    assert "alex.pth" in missing["lpips_alex_person"]
+    assert "lpips_alex_linear.pth" in missing["lpips_alex_person"]
     assert not set(missing) & set(scores["frame_metric"].tolist())
     generator = torch.Generator().manual_seed(0)
     state = {n: torch.rand(s, generator=generator) for n, s in state_shapes().items()}

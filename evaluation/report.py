@@ -1,0 +1,192 @@
+"""Step: one self-contained page with films, pictures, plots, scores, provenance and licences.
+
+Everything is embedded: the page opens from a folder, without a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from artifacts.errors import InputError
+from artifacts.step import run_step
+from evaluation.aggregate import COLUMNS, MEAN_SUBJECT
+from evaluation.metric_names import REGIONS, metric_info, sort_key
+from evaluation.report_files import (
+    Origin,
+    SubjectFiles,
+    find_head_model,
+    find_subject,
+    origin_of,
+)
+from evaluation.report_pictures import Picture, encode
+from evaluation.report_subject import SubjectSection, make_section
+from evaluation.report_tables import markdown_to_html, missing_notes, score_table
+from evaluation.report_videos import Film
+from evaluation.text_files import write_whole
+from head_geometry.head_model import HeadModel
+
+log = logging.getLogger(__name__)
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``python -m evaluation.report``."""
+
+    results: Path
+    """Folder with the results of all subjects."""
+    subjects: tuple[str, ...]
+    """Subjects to show, in this order; also the drivers whose renders are looked for."""
+    models: tuple[str, ...]
+    """Models to show, in this order."""
+    split: str
+    """Name of the split that the scores belong to."""
+    out: Path
+    """Page to write; a contact sheet of every subject is written beside it as contact_<subject>.png."""
+    head_model: Path | None = None
+    """``head_model`` artifact of the fits; by default the only one below results/head_models."""
+    config: Path | None = None
+    """Configuration file to show."""
+    max_video_s: float = 12.0
+    """Longest film, seconds; a longer render shows its beginning."""
+
+
+def read_score_table(path: Path) -> pd.DataFrame:
+    """The long table of ``evaluation.tables``.
+
+    Raises:
+        InputError: the file is missing or is no such table.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run evaluation.tables before the report")
+    try:
+        table = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not a table of scores ({error}); delete it and run again"
+        ) from error
+    lacking = [name for name in COLUMNS if name not in table]
+    if lacking:
+        raise InputError(f"{path}: lacks the columns {lacking}; delete it and run again")
+    return table
+
+
+def data_uri(data: bytes, media_type: str) -> str:
+    """``data`` as an address that a page can hold."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def picture_uri(picture: Picture) -> str:
+    """A picture as a JPEG that a page can hold."""
+    return data_uri(encode(picture), "image/jpeg")
+
+
+def film_uri(film: Film) -> str:
+    """A film as an MP4 that a page can hold."""
+    return data_uri(film.mp4, "video/mp4")
+
+
+def page_environment() -> Environment:
+    """The templates of this package; every value is escaped unless it is marked as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"picture_uri": picture_uri, "film_uri": film_uri}
+    return environment
+
+
+def library_versions(origins: list[Origin]) -> dict[str, str]:
+    """Versions of the libraries that made the files; several where the files differ."""
+    versions: dict[str, set[str]] = {}
+    for origin in origins:
+        for name, version in origin.versions.items():
+            versions.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}
+
+
+def make_page(
+    options: Options,
+    table: pd.DataFrame,
+    sections: list[SubjectSection],
+    origins: dict[str, list[Origin]],
+) -> str:
+    """The page as HTML.
+
+    Args:
+        options: Names to show, and where configuration and licences are.
+        table: Long score table.
+        sections: What to show of each subject.
+        origins: Subject (or "all subjects") to the provenance of its files.
+    """
+    environment = page_environment()
+    names = sorted(table["metric"].unique(), key=sort_key)
+    licences = options.results / "licences.md"
+    style, script = (
+        Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704  # our own files
+        for name in ("report.css", "report.js")
+    )
+    shown = [*options.subjects]
+    if len(shown) > 1 and MEAN_SUBJECT in set(table["subject"]):
+        shown.append(MEAN_SUBJECT)
+    return environment.get_template("report.html").render(
+        split=options.split,
+        models=options.models,
+        sections=sections,
+        scores={name: score_table(table, name, options.models) for name in shown},
+        mean_subject=MEAN_SUBJECT if MEAN_SUBJECT in shown else "",
+        missing=missing_notes(table),
+        definitions={name: metric_info(name) for name in names},
+        regions=REGIONS,
+        origins=origins,
+        versions=library_versions([origin for found in origins.values() for origin in found]),
+        config=options.config.read_text(encoding="utf-8") if options.config else "",
+        licences=Markup(  # noqa: S704  # escaped by markdown_to_html
+            markdown_to_html(licences.read_text(encoding="utf-8")) if licences.is_file() else ""
+        ),
+        style=style,
+        script=script,
+    )
+
+
+def main(options: Options) -> None:
+    """Make the page and the contact sheets.
+
+    Raises:
+        InputError: a file that the report needs is missing or cannot be read.
+    """
+    table = read_score_table(options.results / "tables" / "scores.csv")
+    head_model_path = find_head_model(options.results, options.head_model)
+    head_model = HeadModel.load(head_model_path)
+    files = {
+        name: find_subject(options.results, name, options.models, options.subjects)
+        for name in options.subjects
+    }
+    drivers = {name: found.frames for name, found in files.items()}
+    sections, origins = [], {"all subjects": [origin_of(head_model_path, options.results)]}
+    for name, found in files.items():
+        section = make_section(found, head_model, drivers, options.max_video_s)
+        sections.append(section)
+        origins[name] = _origins(found, options.results)
+        write_whole(options.out.parent / f"contact_{name}.png", encode(section.contact, kind="png"))
+        log.info("%s: pictures and films are made", name)
+    write_whole(options.out, make_page(options, table, sections, origins))
+
+
+def _origins(files: SubjectFiles, results: Path) -> list[Origin]:
+    return [origin_of(path, results) for path in files.all()]
+
+
+if __name__ == "__main__":
+    run_step(Options, main)

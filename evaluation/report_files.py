@@ -1,0 +1,134 @@
+"""Where the report finds its inputs below the results folder, and where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from artifacts.errors import InputError
+from artifacts.provenance import file_digest
+from artifacts.store import read_provenance
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Files of one avatar."""
+
+    name: str
+    avatar: Path
+    render_self: Path
+    scores: Path
+    orbit: Path | None
+    cross: dict[str, Path]
+    """Driver to render."""
+
+
+@dataclass(frozen=True)
+class SubjectFiles:
+    """Files of one subject and of its avatars."""
+
+    name: str
+    frames: Path
+    landmarks: Path
+    matte: Path
+    face_fit: Path
+    models: tuple[ModelFiles, ...]
+
+    def all(self) -> list[Path]:
+        """Every file, in the order of the pipeline."""
+        paths = [self.frames, self.landmarks, self.matte, self.face_fit]
+        for model in self.models:
+            paths += [model.avatar, model.render_self, model.scores]
+            paths += [model.orbit] if model.orbit else []
+            paths += model.cross.values()
+        return paths
+
+
+def find_subject(
+    results: Path, subject: str, models: tuple[str, ...], drivers: tuple[str, ...]
+) -> SubjectFiles:
+    """Paths of one subject's files; orbit and cross renders are optional.
+
+    Args:
+        results: The results folder.
+        subject: Name of the subject.
+        models: Names of the models to show.
+        drivers: Subjects whose motion may drive this one.
+
+    Raises:
+        InputError: a file that every report needs is missing.
+    """
+    folder = results / subject
+    found = []
+    for model in models:
+        place = folder / model
+        orbit = place / "render_orbit.h5"
+        cross = {name: place / f"render_cross_{name}.h5" for name in drivers if name != subject}
+        found.append(
+            ModelFiles(
+                name=model,
+                avatar=_existing(place / "avatar.h5"),
+                render_self=_existing(place / "render_self.h5"),
+                scores=_existing(place / "scores.h5"),
+                orbit=orbit if orbit.is_file() else None,
+                cross={name: path for name, path in cross.items() if path.is_file()},
+            )
+        )
+    kinds = ("frames", "landmarks", "matte", "face_fit")
+    return SubjectFiles(
+        subject, *(_existing(folder / f"{kind}.h5") for kind in kinds), models=tuple(found)
+    )
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run the step that makes it before the report")
+    return path
+
+
+def find_head_model(results: Path, given: Path | None) -> Path:
+    """The head model's file: as given, or the only one below ``results/head_models``.
+
+    Raises:
+        InputError: there is none or there are several.
+    """
+    if given is not None:
+        return _existing(given)
+    found = sorted((results / "head_models").glob("*.h5"))
+    if len(found) != 1:
+        raise InputError(
+            f"{results / 'head_models'}: {len(found)} head models; name the one of the fits with --head-model"
+        )
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one file came from, as shown in the report."""
+
+    file: str
+    digest: str
+    step: str
+    code: str
+    seed: str
+    inputs: str
+    options: str
+    versions: dict[str, str]
+
+
+def origin_of(path: Path, results: Path) -> Origin:
+    """Provenance of an artifact, and the digest by which other files name it."""
+    provenance = read_provenance(path)
+    seed = provenance.get("seed")
+    options = provenance.get("options") or {}
+    inputs = provenance.get("inputs") or {}
+    return Origin(
+        file=path.relative_to(results).as_posix() if path.is_relative_to(results) else path.name,
+        digest=file_digest(path),
+        step=str(provenance.get("step", "")),
+        code=str(provenance.get("code", "")),
+        seed="" if seed is None else str(seed),
+        inputs=", ".join(f"{name} {digest}" for name, digest in inputs.items()),
+        options=", ".join(f"{name} = {value}" for name, value in options.items()),
+        versions=dict(provenance.get("versions") or {}),
+    )
