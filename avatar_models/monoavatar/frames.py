@@ -1,0 +1,151 @@
+"""What the training reads of each frame, prepared once: targets, ray bounds and the vertex grid."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int32
+from torch import Tensor
+
+from avatar_models.dataset import SubjectData
+from avatar_models.interface import Driving
+from avatar_models.monoavatar.neighbours import VertexGrid, build_grid
+from avatar_models.monoavatar.shell import Shell, reach_of_pixels, spread_thickness
+from head_geometry.cameras import pixel_rays
+
+# Memory that prepared frames may take; the oldest are dropped and made again when needed.
+CACHE_BYTES = 400_000_000
+# Frames that the shell's thickness is measured on.
+N_THICKNESS_FRAMES = 48
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A posed head: what any query of its frame needs.
+
+    Attributes:
+        vertices: Head axes, metres, (vertex, 3).
+        normals: Unit normals, (vertex, 3).
+        grid: Spatial index of the vertices.
+    """
+
+    vertices: Float[Tensor, "vertex 3"]
+    normals: Float[Tensor, "vertex 3"]
+    grid: VertexGrid
+
+
+@dataclass(frozen=True)
+class RaySet:
+    """Rays of one frame that can meet the head.
+
+    Attributes:
+        pixel: Flat pixel index (row * width + column) of each ray.
+        near: Where the shell begins, metres.
+        far: Where it ends, metres.
+    """
+
+    pixel: Int32[Tensor, " ray"]
+    near: Float[Tensor, " ray"]
+    far: Float[Tensor, " ray"]
+
+
+def pose_head(driving: Driving, shell: Shell) -> Posed:
+    """Vertices, normals and spatial index of one frame."""
+    normals = shell.normals(driving.vertices)
+    return Posed(driving.vertices, normals, build_grid(driving.vertices))
+
+
+def rays_of(driving: Driving, pixel: Tensor) -> tuple[Tensor, Tensor]:
+    """Origins and unit directions, head axes, of flat pixel indices."""
+    width = driving.image_size[0]
+    xy = torch.stack([pixel % width, pixel // width], -1).to(driving.intrinsics.dtype)
+    return pixel_rays(xy, driving.intrinsics, torch.linalg.inv(driving.camera_from_head))
+
+
+def shell_rays(driving: Driving, shell: Shell) -> RaySet:
+    """The pixels of an image whose rays meet the shell, and where.
+
+    Only pixels in the box around the projected thickened mesh are cast.
+    """
+    width, height = driving.image_size
+    reach = shell.thickness_m.max()
+    placed = driving.vertices[shell.triangle.unique()]
+    placed = placed @ driving.camera_from_head[:3, :3].mT + driving.camera_from_head[:3, 3]
+    depth = placed[:, 2:].clamp_min(1e-3)
+    xy = (placed @ driving.intrinsics.mT)[:, :2] / depth
+    margin = reach * driving.intrinsics[0, 0] / depth.min() + 1
+    low = (xy.amin(0) - margin).floor().clamp_min(0).long().tolist()
+    high = (xy.amax(0) + margin).ceil().long().tolist()
+    device = driving.vertices.device
+    rows = torch.arange(low[1], min(high[1] + 1, height), device=device)
+    columns = torch.arange(low[0], min(high[0] + 1, width), device=device)
+    pixel = (rows[:, None] * width + columns).flatten()
+    near, far = shell.bounds(driving.vertices, *rays_of(driving, pixel))
+    met = far > near
+    return RaySet(pixel[met].int(), near[met], far[met])
+
+
+@dataclass(frozen=True)
+class PreparedFrame:
+    """One training frame, ready to draw rays from."""
+
+    driving: Driving
+    posed: Posed
+    rays: RaySet
+
+    def nbytes(self) -> int:
+        """Memory it takes, about."""
+        tensors = [self.posed.vertices]
+        tensors += [self.posed.normals, self.driving.displacement, self.driving.landmarks]
+        tensors += [self.rays.pixel, self.rays.near, self.rays.far]
+        return self.posed.grid.nbytes + sum(tensor.nbytes for tensor in tensors)
+
+
+class FrameCache:
+    """Prepared training frames, made on first use."""
+
+    def __init__(self, data: SubjectData, shell: Shell, limit_bytes: int = CACHE_BYTES) -> None:
+        self.data, self.shell, self.limit_bytes = data, shell, limit_bytes
+        self._frames: OrderedDict[int, PreparedFrame] = OrderedDict()
+        self._bytes = 0
+
+    def __getitem__(self, frame: int) -> PreparedFrame:
+        """The prepared frame of a training frame's index."""
+        if frame in self._frames:
+            self._frames.move_to_end(frame)
+            return self._frames[frame]
+        driving = self.data.driving(frame)
+        prepared = PreparedFrame(
+            driving, pose_head(driving, self.shell), shell_rays(driving, self.shell)
+        )
+        self._frames[frame] = prepared
+        self._bytes += prepared.nbytes()
+        while self._bytes > self.limit_bytes and len(self._frames) > 1:
+            self._bytes -= self._frames.popitem(last=False)[1].nbytes()
+        return prepared
+
+
+def fit_thickness(data: SubjectData, shell: Shell) -> None:
+    """Grow the shell until it holds the head's matte (hair, ears) in the training frames.
+
+    A matte pixel whose ray misses the shell asks the vertex it passes nearest for that much thickness.
+
+    Source: own.
+    """
+    places = torch.linspace(0, len(data.train_frames) - 1, N_THICKNESS_FRAMES).round().long()
+    wanted = torch.zeros_like(shell.thickness_m)
+    for frame in data.train_frames[places.unique()].tolist():
+        driving = data.driving(frame)
+        head = data.alpha(frame) * data.head_region(frame)
+        missing = (head > 0.5).flatten()
+        inside = shell_rays(driving, shell).pixel.long()
+        missing[inside] = False
+        pixel = missing.nonzero()[:, 0]
+        if len(pixel) == 0:
+            continue
+        used = shell.triangle.unique()
+        distance, nearest = reach_of_pixels(driving.vertices[used], *rays_of(driving, pixel))
+        wanted.scatter_reduce_(0, used[nearest], 1.1 * distance + 0.004, "amax")
+    shell.thickness_m.copy_(spread_thickness(data.neutral, wanted))

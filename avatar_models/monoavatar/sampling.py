@@ -1,0 +1,147 @@
+"""One pass along a batch of rays: samples to neighbours to field to weights, empty space skipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from avatar_models.monoavatar.field import AnchoredField, anchor
+from avatar_models.monoavatar.frames import Posed
+from avatar_models.monoavatar.neighbours import nearest_vertices
+from avatar_models.rendering.compositing import (
+    Composited,
+    composite,
+    opacity_from_density,
+    weights_from_density,
+)
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """Rays of one or more frames, the rays of a frame one after the other.
+
+    Attributes:
+        origin: Head axes, metres.
+        direction: Unit vectors, head axes.
+        near: Metres.
+        far: Metres.
+        count: How many rays each frame has.
+    """
+
+    origin: Float[Tensor, "ray 3"]
+    direction: Float[Tensor, "ray 3"]
+    near: Float[Tensor, " ray"]
+    far: Float[Tensor, " ray"]
+    count: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """The samples of a batch of rays that are worth evaluating.
+
+    Attributes:
+        slot: Index of each query among all (ray, sample) places, row by row.
+        place: Head axes, metres.
+        nearest: Rows of the stacked vertices of all frames, nearest first.
+        occupancy_bin: Flat bin of the occupancy table.
+    """
+
+    slot: Int[Tensor, " query"]
+    place: Float[Tensor, "query 3"]
+    nearest: Int[Tensor, "query neighbour"]
+    occupancy_bin: Int[Tensor, " query"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one network sees along a batch of rays."""
+
+    seen: Composited
+    weights: Float[Tensor, "ray sample"]
+    occupancy_bin: Int[Tensor, " query"]
+    opacity: Float[Tensor, " query"]
+    """Opacity of each evaluated sample."""
+
+
+def find_neighbours(
+    frames: list[Posed],
+    places: Float[Tensor, "query 3"],
+    count: list[int],
+    k: int,
+) -> Int[Tensor, "query {k}"]:
+    """Nearest vertices of queries of several frames, as rows of the frames' stacked vertices.
+
+    Args:
+        frames: Posed heads.
+        places: Head axes, metres; the queries of a frame one after the other.
+        count: Queries of each frame.
+        k: Neighbours.
+    """
+    found, start, row = [], 0, 0
+    for posed, n in zip(frames, count, strict=True):
+        found.append(nearest_vertices(posed.grid, places[start : start + n], k) + row)
+        start, row = start + n, row + len(posed.vertices)
+    return torch.cat(found)
+
+
+def height_above_skin(
+    places: Float[Tensor, "query 3"],
+    vertices: Float[Tensor, "row 3"],
+    normals: Float[Tensor, "row 3"],
+    nearest: Int[Tensor, " query"],
+) -> Float[Tensor, " query"]:
+    """Height of each query above its nearest vertex along that vertex's normal, metres."""
+    offset = places - vertices.index_select(0, nearest)
+    return (offset * normals.index_select(0, nearest)).sum(-1)
+
+
+def evaluate(
+    field: AnchoredField,
+    projected: Float[Tensor, "row width"],
+    vertices: Float[Tensor, "row 3"],
+    queries: Queries,
+    view: Float[Tensor, "ray colour_width"],
+    edges: Float[Tensor, "ray edge"],
+    distance: Float[Tensor, "ray sample"],
+) -> Pass:
+    """Density and colour of the queries, composited; samples that are no query are empty.
+
+    Args:
+        field: Coarse or fine network.
+        projected: Vertex features through the first layer, all frames stacked.
+        vertices: Stacked vertices, metres.
+        queries: Samples worth evaluating; ``place`` may have been warped.
+        view: Encoded view of each ray.
+        edges: Segments along the rays, metres.
+        distance: Place of each sample along its ray, metres.
+    """
+    n_rays, n_samples = distance.shape
+    anchors = anchor(queries.place, vertices, queries.nearest)
+    ray = torch.div(queries.slot, n_samples, rounding_mode="floor")
+    found, shade = field(projected, anchors, view, ray)
+    density = found.new_zeros(n_rays * n_samples).index_put((queries.slot,), found)
+    colour = shade.new_zeros(n_rays * n_samples, 3).index_put((queries.slot,), shade)
+    length = edges[:, 1:] - edges[:, :-1]
+    weights = weights_from_density(density.view(n_rays, n_samples), length)
+    seen = composite(weights, colour.view(n_rays, n_samples, 3), distance)
+    opacity = opacity_from_density(found, length.flatten().index_select(0, queries.slot))
+    return Pass(seen, weights, queries.occupancy_bin, opacity)
+
+
+def keep_open(
+    queries: Queries, is_open: Bool[Tensor, " bin"], explore: Bool[Tensor, " query"] | None
+) -> Queries:
+    """Only the queries in open bins, and those chosen to look again into closed ones."""
+    keep = is_open.index_select(0, queries.occupancy_bin)
+    if explore is not None:
+        keep |= explore
+    chosen = keep.nonzero()[:, 0]
+    return Queries(
+        queries.slot.index_select(0, chosen),
+        queries.place.index_select(0, chosen),
+        queries.nearest.index_select(0, chosen),
+        queries.occupancy_bin.index_select(0, chosen),
+    )

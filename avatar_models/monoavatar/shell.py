@@ -1,0 +1,168 @@
+"""The shell around the posed mesh: between which distances a ray can meet the head, hair and ears included."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
+from head_geometry.head_model import HeadModel
+from head_geometry.head_region import cut_height_m
+from head_geometry.rasteriser import first_hits
+
+INTERIOR_PARTS = ("eye_left", "eye_right", "teeth", "tongue", "mouth_cavity")
+# How far the shell reaches beyond the mesh where the mattes ask for nothing more, metres.
+BASE_THICKNESS_M = 0.010
+# Hair further out than this is given up, metres.
+MAX_THICKNESS_M = 0.12
+# Surfaces this far behind the mesh's first surface are still sampled, metres.
+INNER_MARGIN_M = 0.010
+# The mesh is kept down to this far below the neck cut, metres.
+BELOW_CUT_M = 0.03
+
+
+class Shell(nn.Module):
+    """Mesh, its per-vertex thickness, and the ray bounds they give.
+
+    Attributes:
+        triangle: Triangles above the neck cut, (face, 3).
+        is_outer: True for the triangles of the skin, False inside mouth and eyes, (face,).
+        thickness_m: How far each vertex is pushed out along its normal, metres, (vertex,).
+
+    Source: own.
+    """
+
+    triangle: Int[Tensor, "face 3"]
+    is_outer: Bool[Tensor, " face"]
+    thickness_m: Float[Tensor, " vertex"]
+
+    def __init__(self, n_faces: int, n_vertices: int) -> None:
+        super().__init__()
+        self.register_buffer("triangle", torch.zeros(n_faces, 3, dtype=torch.int64))
+        self.register_buffer("is_outer", torch.zeros(n_faces, dtype=torch.bool))
+        self.register_buffer("thickness_m", torch.full((n_vertices,), BASE_THICKNESS_M))
+
+    @classmethod
+    def of(cls, model: HeadModel) -> Shell:
+        """The shell of a head model, at its base thickness."""
+        keep = model.template[:, 1] > cut_height_m(model) - BELOW_CUT_M
+        triangle = model.triangle[keep[model.triangle].any(1)]
+        interior = [part for part in INTERIOR_PARTS if part in model.part_name]
+        inside = torch.zeros_like(keep)
+        inside[model.part_vertices(*interior)] = True
+        shell = cls(len(triangle), len(model.template)).to(model.template.device)
+        shell.triangle.copy_(triangle)
+        shell.is_outer.copy_(~inside[triangle].any(1))
+        return shell
+
+    def normals(self, vertices: Float[Tensor, "vertex 3"]) -> Float[Tensor, "vertex 3"]:
+        """Unit normals, area-weighted; 0 for vertices below the cut."""
+        corners = vertices[self.triangle]
+        cross = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        total = torch.zeros_like(vertices)
+        total.index_add_(0, self.triangle.flatten(), cross.repeat_interleave(3, 0))
+        return nn.functional.normalize(total, dim=-1, eps=1e-12)
+
+    def bounds(
+        self,
+        vertices: Float[Tensor, "vertex 3"],
+        origins: Float[Tensor, "ray 3"],
+        directions: Float[Tensor, "ray 3"],
+    ) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+        """Distances near and far between which each ray may meet the head; far = near where it cannot.
+
+        Near is where the ray enters the thickened skin. Far is just behind the first surface of the mesh,
+        mouth and eyes included, or, beside the mesh, where the ray leaves the thickened skin.
+
+        Args:
+            vertices: Posed vertices, head axes, metres.
+            origins: Metres, head axes, outside the head.
+            directions: Unit vectors, head axes.
+        """
+        thick = vertices + self.normals(vertices) * self.thickness_m[:, None]
+        skin = self.triangle[self.is_outer]
+        entry_m, facing = hit_distance(thick, skin, origins, directions)
+        reach_m = torch.linalg.vector_norm(vertices - origins[:1], dim=-1).amax() + 0.3
+        back = hit_distance(thick, skin, origins + reach_m * directions, -directions)
+        exit_m = reach_m - back[0]
+        # A shell that is open at the neck may be met from inside first.
+        near = torch.where(facing < 0, (exit_m - 0.15).clamp_min(0), entry_m)
+        surface_m, _ = hit_distance(vertices, self.triangle, origins, directions)
+        far = torch.minimum(surface_m + INNER_MARGIN_M, exit_m)
+        missed = torch.isinf(entry_m)
+        near = torch.where(missed, 0.0, near)
+        return near, torch.where(missed, near, torch.maximum(far, near))
+
+
+def hit_distance(
+    vertices: Float[Tensor, "vertex 3"],
+    triangle: Int[Tensor, "face 3"],
+    origins: Float[Tensor, "ray 3"],
+    directions: Float[Tensor, "ray 3"],
+) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+    """Distance to the first triangle of each ray (infinite if none); positive facing where its front was met.
+
+    Args:
+        vertices: Metres.
+        triangle: Vertex indices.
+        origins: Metres.
+        directions: Unit vectors.
+    """
+    face = first_hits(vertices, triangle, origins, directions)
+    corners = vertices[triangle[face.clamp_min(0)]]
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    along = (normal * directions).sum(-1)
+    height = (normal * (corners[:, 0] - origins)).sum(-1)
+    # Rays within a triangle's plane meet it nowhere in particular.
+    flat = along.abs() < torch.finfo(along.dtype).tiny
+    distance = torch.where(flat | (face < 0), torch.inf, height / torch.where(flat, 1.0, along))
+    return distance, -along
+
+
+def reach_of_pixels(
+    vertices: Float[Tensor, "vertex 3"],
+    origins: Float[Tensor, "ray 3"],
+    directions: Float[Tensor, "ray 3"],
+    n_samples: int = 32,
+) -> tuple[Float[Tensor, " ray"], Int[Tensor, " ray"]]:
+    """How near each ray comes to the mesh, metres, and to which vertex.
+
+    Args:
+        vertices: Head axes, metres.
+        origins: Metres, head axes.
+        directions: Unit vectors, head axes.
+        n_samples: Places tried along each ray, over the depth of the head.
+    """
+    along = ((vertices.mean(0) - origins) * directions).sum(-1)
+    half = 0.5 * (vertices.amax(0) - vertices.amin(0)).amax()
+    steps = torch.linspace(-1, 1, n_samples, device=vertices.device) * half
+    places = origins[:, None] + directions[:, None] * (along[:, None] + steps)[..., None]
+    nearest = nearest_vertices(build_grid(vertices), places.reshape(-1, 3), 1)[:, 0].long()
+    distance = torch.linalg.vector_norm(vertices[nearest] - places.reshape(-1, 3), dim=-1)
+    best = distance.view(len(origins), n_samples).min(1)
+    chosen = nearest.view(len(origins), n_samples).gather(1, best.indices[:, None])[:, 0]
+    return best.values, chosen
+
+
+def spread_thickness(
+    vertices: Float[Tensor, "vertex 3"],
+    wanted_m: Float[Tensor, " vertex"],
+    radius_m: float = 0.03,
+) -> Float[Tensor, " vertex"]:
+    """A smooth thickness that is at least what is wanted, carried over to the vertices around.
+
+    Args:
+        vertices: Neutral vertices, metres.
+        wanted_m: Thickness each vertex asks for, metres; 0 where nothing is known.
+        radius_m: How far a wish is carried; it fades with distance.
+
+    Source: own.
+    """
+    distance = torch.cdist(vertices, vertices)
+    near = distance < radius_m
+    carried = (wanted_m[None] - 0.4 * distance).masked_fill(~near, 0).amax(1)
+    carried = carried.clamp(BASE_THICKNESS_M, MAX_THICKNESS_M)
+    weight = torch.exp(-((distance / (0.4 * radius_m)) ** 2)) * near
+    smooth = weight @ carried / weight.sum(1)
+    return torch.maximum(smooth, carried * 0.9)

@@ -1,0 +1,1 @@
+"""Volume rendering as pure functions: sampling, compositing, encoding, ray bounds."""
