@@ -19,9 +19,10 @@ include: "rules/evaluate.smk"
 
 
 rule all:
-    """Everything that config.yaml asks for: renders, scores, tables, the report."""
+    """Everything that config.yaml asks for: renders, scores, tables, report."""
     default_target: True
     input:
+        AUDIO_FEATURES,
         RENDERS,
         "results/tables/scores.csv",
         "results/report/index.html",

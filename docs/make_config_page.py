@@ -10,7 +10,7 @@ from typing import Any
 import docstring_parser
 import yaml
 
-from avatar_models.registry import registered_models
+from avatar_models.registry import PRESETS, registered_models
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/config.md"
@@ -30,8 +30,8 @@ the key. A single value can also be given on the command line: `snakemake --core
 MODELS = """
 ## model_options
 
-Options of one model on top of its preset, for example `model_options: {monoavatar_d: {steps: 2000}}`. The defaults shown are those
-of the options class; presets may set others.
+Options of one model on top of its preset, for example `model_options: {monoavatar_d: {steps: 2000}}`. The columns show
+the value in each preset.
 """
 
 
@@ -61,38 +61,41 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[str]:
             yield from _rows(entry["additionalProperties"], f"{key}/<name>/")
 
 
-def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default is not dataclasses.MISSING:
-        return str(field.default)
-    if field.default_factory is not dataclasses.MISSING:
-        return str(field.default_factory())
-    return "required"
+def _meanings(options: type) -> dict[str, str]:
+    """The docstring of every field, those of base classes included."""
+    meanings: dict[str, str] = {}
+    for cls in reversed(options.__mro__[:-1]):
+        for param in docstring_parser.parse_from_object(cls).params:
+            if param.description:
+                meanings[param.arg_name] = " ".join(param.description.split())
+    return meanings
 
 
-def _model_section(names: list[str], options: type) -> str:
-    docs = {
-        param.arg_name: param.description
-        for param in docstring_parser.parse_from_object(options).params
-    }
+def _model_section(names: list[str], options: type[Any]) -> str:
+    meanings = _meanings(options)
+    presets = [options.preset(preset) for preset in PRESETS]
     lines = [
         f"\n### {', '.join(names)}\n",
-        "| option | type | default | meaning |",
-        "|---|---|---|---|",
+        f"| option | type | {' | '.join(PRESETS)} | meaning |",
+        "|---|---|---|---|---|---|",
     ]
     for field in dataclasses.fields(options):
-        meaning = " ".join((docs.get(field.name) or "").split())
         kind = str(getattr(field.type, "__name__", field.type)).replace("|", "\\|")
-        lines.append(f"| `{field.name}` | {kind} | {_default(field)} | {meaning} |")
+        values = " | ".join(str(getattr(preset, field.name)) for preset in presets)
+        lines.append(f"| `{field.name}` | {kind} | {values} | {meanings.get(field.name, '')} |")
     return "\n".join(lines) + "\n"
 
 
 def config_reference() -> str:
     """The page as Markdown."""
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    classes: dict[type, list[str]] = {}
-    for name, options in registered_models().items():
-        classes.setdefault(options, []).append(name)
-    sections = [_model_section(names, options) for options, names in classes.items()]
+    # Variants of one method have the same options: one table for all of them.
+    variants: dict[tuple[Any, ...], list[str]] = {}
+    models = registered_models()
+    for name, options in models.items():
+        presets = tuple(dataclasses.astuple(options.preset(preset)) for preset in PRESETS)
+        variants.setdefault((options.__module__, *presets), []).append(name)
+    sections = [_model_section(names, models[names[0]]) for names in variants.values()]
     return HEAD + "\n".join(_rows(schema, "")) + "\n" + MODELS + "".join(sections)
 
 

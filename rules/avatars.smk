@@ -25,6 +25,7 @@ rule train_avatar:
         split=config["split"],
         seed=config["seed"],
         device=config["device"],
+        options=step_options("train_avatar"),
         overrides=lambda wildcards: model_assignments(wildcards.model),
         code=model_code("avatar_models.train"),
     shell:
@@ -40,6 +41,7 @@ rule train_avatar:
         " --seed {params.seed}"
         " --device {params.device}"
         " --out {output:q}"
+        " {params.options:q}"
         " --set {params.overrides:q}"
         " > {log:q} 2>&1"
 
@@ -76,6 +78,7 @@ rule render_avatar:
         mode=lambda wildcards: wildcards.view.split("_")[0],
         split=config["split"],
         device=config["device"],
+        options=step_options("render_avatar"),
         code=model_code("avatar_models.render"),
     shell:
         "python -m avatar_models.render"
@@ -89,4 +92,5 @@ rule render_avatar:
         " --device {params.device}"
         " --out {output.render:q}"
         " --video {output.video:q}"
+        " {params.options:q}"
         " > {log:q} 2>&1"

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -134,13 +135,18 @@ check_schema()
 check_names()
 release_stale_lock()
 
-# Steps run with the interpreter that runs Snakemake, also where its environment is not activated.
+# Steps run with the interpreter that runs Snakemake, also where its environment is not activated, and with the
+# code beside the Snakefile, also where the working directory holds a folder named like one of its packages.
 os.environ.update(
-    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]),
+    PYTHONPATH=str(ROOT),
+    PYTHONSAFEPATH="1",
 )
 
 SUBJECTS = sorted(config["subjects"])
 MODELS = config["models"]
+CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
+CONFIG_FILE = workflow.configfiles[-1]
 HEAD_MODEL = f"results/head_models/{config['head_model']}.h5"
 # Snakemake lowers this to --cores: such jobs have the machine for themselves.
 ALL_CORES = 64
@@ -175,6 +181,7 @@ def views_of(subject):
     return views
 
 
+AUDIO_FEATURES = [f"results/{subject}/audio_features.h5" for subject in SUBJECTS]
 RENDERS = [
     f"results/{subject}/{model}/render_{view}.{suffix}"
     for subject in SUBJECTS
@@ -230,6 +237,14 @@ def step_options(step):
         else:
             words += [f"--{flag}", str(value)]
     return words
+
+
+def file_digests(folder):
+    """Fingerprint of the files of a folder that a step reads beside its code."""
+    return [
+        sha256(path.read_bytes()).hexdigest()
+        for path in sorted((ROOT / folder).iterdir())
+    ]
 
 
 def model_code(*steps):

@@ -164,3 +164,48 @@ rule licences:
         " --names {params.names:q}"
         " --out {output:q}"
         " > {log:q} 2>&1"
+
+
+rule report:
+    """Show everything on one self-contained page: films, error maps, curves, tables, provenance."""
+    input:
+        RENDERS,
+        expand("results/{subject}/{step}.h5", subject=SUBJECTS, step=CLIP_STEPS),
+        expand("results/{subject}/{model}/scores.h5", subject=SUBJECTS, model=MODELS),
+        table="results/tables/scores.csv",
+        licences="results/licences.md",
+        head_model=HEAD_MODEL,
+        config=CONFIG_FILE,
+    output:
+        page=report(
+            "results/report/index.html",
+            caption="../workflow/report/report.rst",
+            category="Report",
+        ),
+        contacts=expand("results/report/contact_{subject}.png", subject=SUBJECTS),
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        subjects=SUBJECTS,
+        models=MODELS,
+        split=config["split"],
+        templates=file_digests("evaluation/templates"),
+        code=code_digest("evaluation.report"),
+    shell:
+        "python -m evaluation.report"
+        " --results results"
+        " --subjects {params.subjects:q}"
+        " --models {params.models:q}"
+        " --split {params.split}"
+        " --head-model {input.head_model:q}"
+        " --config {input.config:q}"
+        " --out {output.page:q}"
+        " > {log:q} 2>&1"

@@ -173,9 +173,11 @@ rule audio_features:
         mem_mb=2000,
         runtime=10,
     params:
+        options=step_options("audio_features"),
         code=code_digest("preprocessing.audio_features"),
     shell:
         "python -m preprocessing.audio_features"
         " --frames {input.frames:q}"
         " --out {output:q}"
+        " {params.options:q}"
         " > {log:q} 2>&1"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from frozen_artifacts import FOLDER, frozen_arrays, frozen_tensors
 
 from artifacts.kinds import KINDS
 from artifacts.store import open_artifact
-from tests.data.make_frozen_artifacts import FOLDER, frozen_arrays, frozen_tensors
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,6 @@
 """Make one small artifact of every kind at version 1.0, from a fixed seed.
 
-Ran once when the kinds became 1.0: ``python -m tests.data.make_frozen_artifacts``. The files are committed
+Ran once when the kinds became 1.0: ``python tests/frozen_artifacts.py``. The files are committed
 and are not made again; later versions of the project must go on reading them.
 """
 
@@ -15,7 +15,7 @@ from artifacts.kinds import KINDS
 from artifacts.schema import ArraySpec, ArtifactSpec
 from artifacts.store import write_artifact
 
-FOLDER = Path(__file__).parent / "frozen_v1_0"
+FOLDER = Path(__file__).parent / "data/frozen_v1_0"
 FROZEN_VERSION = (1, 0)
 TENSORS = {"layer.0.weight": (3, 2), "layer.0.bias": (3,), "scale": ()}
 
@@ -66,7 +66,7 @@ def main() -> None:
             FOLDER / f"{spec.kind}.h5",
             spec,
             frozen_arrays(spec),
-            {"step": "tests.data.make_frozen_artifacts"},
+            {"step": "tests.frozen_artifacts"},
             frozen_tensors(spec),
         )
 

@@ -1,0 +1,168 @@
+"""config.yaml: what is wrong is refused before any job, in one sentence that names the key."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from workflow_project import ROOT, TOY_CONFIG, Project
+
+import avatar_models.render
+import avatar_models.train
+import preprocessing.audio_features
+import preprocessing.face_fit
+import preprocessing.frames
+from artifacts.splits import split_names
+from avatar_models.registry import PRESETS
+
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+CLIP = {"video": "carphone_pristine.mp4"}
+
+# What is wrong: (changes of the configuration, what the sentence must name).
+FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unknown key": ({"image_sise": 64}, ["image_sise", "image_size"]),
+    "unknown key of a subject": (
+        {"subjects": {"anna": CLIP | {"start": 1}}},
+        ["subjects/anna/start", "start_s"],
+    ),
+    "unknown option of a step": ({"face_fit": {"identity": 3}}, ["face_fit/identity"]),
+    "wrong type": ({"image_size": "big"}, ["image_size", '"big"', "integer"]),
+    "truth as a number": ({"seed": True}, ["seed", "true", "integer"]),
+    "impossible value": ({"image_size": -3}, ["image_size", "-3", "at least 32"]),
+    "negative time": (
+        {"subjects": {"anna": CLIP | {"start_s": -1}}},
+        ["subjects/anna/start_s", "-1", "at least 0"],
+    ),
+    "not a number": ({"frame_rate_hz": float("nan")}, ["frame_rate_hz", "finite"]),
+    "unknown choice": ({"device": "gpu"}, ["device", "gpu", "auto, cpu, cuda"]),
+    "unknown split": ({"split": "tail-30"}, ["split", "tail-30", "tail-20"]),
+    "unknown mode": ({"modes": ["self", "round"]}, ["modes/1", "round"]),
+    "nothing to do": ({"models": []}, ["models", "empty"]),
+    "twice the same": ({"models": ["nearest_frame"] * 2}, ["models", "twice"]),
+    "unknown model": ({"models": ["gaussian"]}, ["models", "gaussian", "nearest_frame"]),
+    "unknown option of a model": (
+        {"model_options": {"nearest_frame": {"step": 3}}},
+        ["nearest_frame", "step", "steps"],
+    ),
+    "wrong type of a model's option": (
+        {"model_options": {"nearest_frame": {"steps": "many"}}},
+        ["nearest_frame", "steps", "many", "int"],
+    ),
+    "options of an unknown model": ({"model_options": {"nerf": {}}}, ["model_options", "nerf"]),
+    "missing key": ({"subjects": {"anna": {"start_s": 1}}}, ["subjects/anna/video", "missing"]),
+    "missing clip": (
+        {"subjects": {"anna": {"video": "clips/anna é.mp4"}}},
+        ["subjects/anna/video", "clips/anna é.mp4", "give the path"],
+    ),
+    "folder as a clip": ({"subjects": {"anna": {"video": "."}}}, ["subjects/anna/video", "'.'"]),
+    "subject with a space": ({"subjects": {"anna b": CLIP}}, ["subjects", "anna b", "letters"]),
+    "subject that leaves results": ({"subjects": {"../anna": CLIP}}, ["subjects", "../anna"]),
+    "subject named as a folder of results": ({"subjects": {"tables": CLIP}}, ["tables"]),
+    "subject that is a number": ({"subjects": {3: CLIP}}, ["subjects", "3", "quotes"]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_wrong_is_named_in_one_sentence(new_project: Callable[..., Project], fault: str):
+    changes, words = FAULTS[fault]
+    project = new_project(**changes)
+    done = project.run("--cores", "1")
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1
+    assert len(errors) == 1, done.stdout
+    for word in words:
+        assert word in errors[0]
+    assert "Traceback" not in done.stdout
+    assert not (project.folder / "results").exists()
+
+
+def test_the_projects_own_configuration_is_accepted():
+    done = Project(ROOT).run("--dry-run", "--quiet")
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_config_yaml_leaves_out_has_the_schemas_default(new_project):
+    project = new_project()
+    project.config = {"subjects": {"anna": CLIP}, "models": ["nearest_frame"]}
+    project.write_config()
+    done = project.run("--dry-run", "--printshellcmds")
+    assert done.returncode == 0, done.stdout
+    for words in ("--image-size 128", "--split tail-20", "--frame-rate-hz 25", "--max-side-px 512"):
+        assert words in done.stdout
+
+
+def test_the_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(TOY_CONFIG, SCHEMA)
+
+
+def entries(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every key the schema describes, with its description."""
+    found = []
+    for name, entry in schema.get("properties", {}).items():
+        found += [(f"{path}{name}", entry), *entries(entry, f"{path}{name}/")]
+    extra = schema.get("additionalProperties")
+    return found + (entries(extra, f"{path}*/") if isinstance(extra, dict) else [])
+
+
+@pytest.mark.parametrize(("key", "entry"), entries(SCHEMA))
+def test_every_key_says_what_it_is(key: str, entry: dict[str, Any]):
+    assert entry["description"]
+    assert entry["type"]
+    if entry["type"] in ("integer", "number"):
+        assert ";" in entry["description"], "a number names its unit after a semicolon"
+    if entry["type"] == "object":
+        assert "additionalProperties" in entry
+    required = key in SCHEMA["required"] or key.endswith("/video")
+    assert required != ("default" in entry)
+
+
+def test_every_key_of_config_yaml_is_commented():
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    keys = [i for i, line in enumerate(lines) if line and line[0] not in "# "]
+    assert {lines[i].split(":")[0] for i in keys} == SCHEMA["properties"].keys()
+    for i in keys:
+        assert lines[i - 1].startswith("#"), lines[i]
+
+
+def test_the_schema_knows_the_splits_and_presets():
+    assert sorted(SCHEMA["properties"]["split"]["enum"]) == split_names()
+    assert set(SCHEMA["properties"]["preset"]["enum"]) == set(PRESETS)
+
+
+STEPS = {
+    "frames": preprocessing.frames.Options,
+    "face_fit": preprocessing.face_fit.Options,
+    "audio_features": preprocessing.audio_features.Options,
+    "train_avatar": avatar_models.train.Options,
+    "render_avatar": avatar_models.render.Options,
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_defaults_of_a_section_are_those_of_its_step(step: str):
+    fields = {field.name: field.default for field in dataclasses.fields(STEPS[step])}
+    for key, entry in SCHEMA["properties"][step]["properties"].items():
+        assert fields[key] == entry["default"]
+
+
+def test_subject_names_that_are_used_by_results_are_reserved():
+    """Every folder and file that rules write directly below results/ is no name of a subject."""
+    reserved = set(SCHEMA["properties"]["subjects"]["propertyNames"]["not"]["enum"])
+    rules = "".join(path.read_text() for path in Path(ROOT, "rules").glob("*.smk"))
+    written = {
+        part.split("/")[0].split('"')[0].removesuffix(".md") for part in rules.split("results/")[1:]
+    }
+    assert {name for name in written if name.isidentifier()} == reserved
+
+
+def test_one_broken_subject_does_not_hide_the_key(new_project):
+    changes = deepcopy(TOY_CONFIG["subjects"]) | {"anna": {"video": "none.mp4"}}
+    done = new_project(subjects=changes).run("--dry-run")
+    assert "subjects/anna/video" in done.stdout
