@@ -20,12 +20,13 @@ from media.writer import frame_rate_text
 LOGGER = logging.getLogger(__name__)
 # Chroma at full resolution and exact rounding: worth a millisecond, since every later step sees these pixels.
 _SCALE_FLAGS = "accurate_rnd+full_chroma_int+full_chroma_inp"
-# Diffuse white of HLG and PQ is 203 nits (ITU-R BT.2408); highlights above it are rolled off.
+# Diffuse white of HLG and PQ is 203 nits (ITU-R BT.2408) and becomes 1; skin lies below 0.7 and stays as it is,
+# highlights up to 1000 nits are rolled off.
 _HDR_TO_SDR = (
     ("zscale", {"transfer": "linear", "npl": 203}),
     ("format", {"pix_fmts": "gbrpf32le"}),
     ("zscale", {"primaries": "bt709"}),
-    ("tonemap", {"tonemap": "mobius", "desat": 0}),
+    ("tonemap", {"tonemap": "mobius", "param": 0.7, "peak": 4.93, "desat": 0}),
     ("zscale", {"transfer": "iec61966-2-1", "range": "full"}),
 )
 
