@@ -31,12 +31,14 @@ class CustomStep:
         options: Its options from the graph.
         inputs: Names of its input tensors.
         output: Name of its output tensor.
+        constants: Those of its inputs that are constants of the graph.
     """
 
     function: CustomFunction
     options: Mapping[str, Any]
     inputs: tuple[str, ...]
     output: str
+    constants: Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -78,7 +80,7 @@ class SplitNetwork:
         needed_after: list[set[str]] = []
         for stage in reversed(stages):
             for step in stage.steps:
-                later |= set(step.inputs)
+                later |= set(step.inputs) - set(step.constants)
             needed_after.append(set(later))
             later |= graph.operator_inputs(stage.operators)
         for stage, needed in zip(stages, reversed(needed_after), strict=True):
@@ -97,8 +99,9 @@ class SplitNetwork:
             if segment is not None:
                 known.update(segment.run({name: known[name] for name in segment.input_shapes}))
             for step in steps:
+                values = {**known, **step.constants}
                 known[step.output] = step.function(
-                    step.options, [known[name] for name in step.inputs]
+                    step.options, [values[name] for name in step.inputs]
                 )
         return {name: known[name] for name in self._outputs}
 
@@ -123,6 +126,7 @@ class _Graph:
             for index, operator in enumerate(self._graph.operators)
             for tensor in operator.outputs
         }
+        self._variable: set[int] = set()
         self.output_names = [self._name(tensor) for tensor in self._graph.outputs]
 
     def _name(self, tensor: int) -> str:
@@ -146,6 +150,7 @@ class _Graph:
         # that unpack them travel with whoever needs them.
         level = {int(tensor): 0 for tensor in self._graph.inputs}
         from_custom: set[int] = set()
+        self._variable = set(level)
         stages = [_Stage([], [])]
         for index, operator in enumerate(self._graph.operators):
             inputs = [int(tensor) for tensor in operator.inputs if int(tensor) in level]
@@ -161,12 +166,12 @@ class _Graph:
                 stages.append(_Stage([], []))
             for tensor in operator.outputs:
                 level[int(tensor)] = here
+                self._variable.add(int(tensor))
             if custom is None:
                 stages[here].operators.append(index)
                 continue
             from_custom |= {int(tensor) for tensor in operator.outputs}
             stages[here - 1].steps.append(self._custom_step(index, custom, functions, parser))
-        self._variable = set(level)
         return stages
 
     def _custom_step(
@@ -187,7 +192,29 @@ class _Graph:
             options=parser(raw),
             inputs=tuple(self._name(int(tensor)) for tensor in operator.inputs),
             output=self._name(int(operator.outputs[0])),
+            constants={
+                self._name(int(tensor)): self._constant(int(tensor))
+                for tensor in operator.inputs
+                if not self._is_computed(int(tensor))
+            },
         )
+
+    def _constant(self, tensor: int) -> np.ndarray:
+        """Value of a constant float tensor, stored as it is or in half precision."""
+        maker = self._producer.get(tensor)
+        stored = tensor if maker is None else int(self._graph.operators[maker].inputs[0])
+        source = self._graph.tensors[stored]
+        dtype = {
+            schema.TensorType.FLOAT32: np.float32,
+            schema.TensorType.FLOAT16: np.float16,
+        }.get(source.type)
+        data = self._model.buffers[source.buffer].data
+        if dtype is None or data is None:
+            raise InputError(
+                f"the network stores {self._name(stored)!r} in a form that is not supported; use the file named in assets/registry.yaml"
+            )
+        values = np.frombuffer(bytes(data), dtype).astype(np.float32)
+        return values.reshape(self._graph.tensors[tensor].shape)
 
     def operator_inputs(self, operators: Sequence[int]) -> set[str]:
         """Names of the computed tensors that ``operators`` read."""
