@@ -19,17 +19,17 @@ from avatar_models.device import peak_memory_bytes
 from avatar_models.interface import AvatarModel, ModelConfig
 
 LOGGER = logging.getLogger(__name__)
-# Entries of the logged loss curve.
-N_LOGGED = 500
+# The logged loss curve has at most this many entries; then neighbours are merged.
+MAX_LOGGED = 1000
 # A GPU would stand still if every loss were looked at; a CPU computes in order anyway.
 CUDA_CHECK_STEPS = 20
 
 
 @dataclass
 class LossLog:
-    """Loss terms over the steps, each entry the mean since the one before."""
+    """Loss terms over the steps, each entry the mean since the one before (``every`` steps)."""
 
-    every: int
+    every: int = 1
     names: list[str] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     rows: list[Tensor] = field(default_factory=list)
@@ -54,6 +54,13 @@ class LossLog:
             self.steps.append(step)
             self.rows.append(self.running / self.count)
             self.running, self.count = None, 0
+        if len(self.steps) == MAX_LOGGED:
+            # A training may end by time, so how many steps there will be is not known beforehand.
+            self.steps = self.steps[1::2]
+            self.rows = [
+                (one + two) / 2 for one, two in zip(self.rows[::2], self.rows[1::2], strict=True)
+            ]
+            self.every *= 2
 
     def mean(self) -> Tensor:
         """Sum of the terms, mean over the steps since the last entry (or that entry)."""
@@ -93,7 +100,7 @@ class Training:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.optimiser = torch.optim.Adam(model.parameter_groups(), fused=True)
         self.step, self.elapsed_s, self.peak_bytes = 0, 0.0, 0
-        self.losses = LossLog(every=max(1, config.steps // N_LOGGED))
+        self.losses = LossLog()
 
     @property
     def progress(self) -> float:
@@ -129,7 +136,7 @@ class Training:
     def _require_finite(self, loss: Tensor) -> None:
         if not bool(torch.isfinite(loss)):
             raise InputError(
-                f"the loss became {float(loss)} at step {self.step}; lower the learning rate with --set or "
+                f"the loss became {float(loss.detach())} at step {self.step}; lower the learning rate with --set or "
                 "choose another preset (the last good state is kept in the checkpoint)"
             )
 
@@ -154,6 +161,7 @@ class Training:
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "peak_bytes": self.peak_bytes,
+            "loss_every": log.every,
             "loss_names": log.names,
             "loss_steps": log.steps,
             "loss_rows": log.rows,
@@ -169,11 +177,8 @@ class Training:
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
         self.peak_bytes = state["peak_bytes"]
         log = self.losses
-        log.names, log.steps, log.rows = (
-            state["loss_names"],
-            state["loss_steps"],
-            state["loss_rows"],
-        )
+        log.every, log.names = state["loss_every"], state["loss_names"]
+        log.steps, log.rows = state["loss_steps"], state["loss_rows"]
         log.running, log.count = state["loss_running"], state["loss_count"]
 
 
