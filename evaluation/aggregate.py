@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,16 @@ def read_scores(
     ]
 
 
+def rows_where(table: pd.DataFrame, column: str, *values: str) -> pd.DataFrame:
+    """Rows whose ``column`` holds one of ``values``."""
+    return cast(pd.DataFrame, table[table[column].isin(values)])
+
+
+def names_in(table: pd.DataFrame, column: str) -> list[str]:
+    """Different values of a column of text, in order of appearance."""
+    return list(dict.fromkeys(str(value) for value in table[column].tolist()))
+
+
 def long_table(renders: Sequence[ScoredRender], split: str, seed: int = 0) -> pd.DataFrame:
     """One row per subject, model and metric (:data:`COLUMNS`), then the means over subjects.
 
@@ -92,10 +103,10 @@ def long_table(renders: Sequence[ScoredRender], split: str, seed: int = 0) -> pd
     rows = [row for render in renders for row in _rows(render, seed)]
     table = pd.DataFrame(rows)
     table["split"] = split
-    if table["subject"].nunique() > 1:
+    if len(names_in(table, "subject")) > 1:
         table = pd.concat([table, _means_over_subjects(table, split, seed)], ignore_index=True)
     table["unit"] = [metric_info(name).unit for name in table["metric"]]
-    return table[list(COLUMNS)]
+    return cast(pd.DataFrame, table[list(COLUMNS)])
 
 
 def _rows(render: ScoredRender, seed: int) -> list[dict[str, object]]:
@@ -123,16 +134,18 @@ def _row(value: float, low: float, high: float, n: int, note: str) -> dict[str, 
 
 def _means_over_subjects(table: pd.DataFrame, split: str, seed: int) -> pd.DataFrame:
     """Mean over subjects of each model and metric, only where every subject of the table has a value."""
-    subjects = table["subject"].unique()
+    values = table.pivot(index=["model", "metric"], columns="subject", values="value")
+    subjects = names_in(table, "subject")
     rows = []
-    for (model, metric), group in table.groupby(["model", "metric"], sort=False):
-        values = group.set_index("subject")["value"].reindex(subjects)
-        lacking = values.index[values.isna()].tolist()
-        if lacking:
+    for model, metric in dict.fromkeys(zip(table["model"], table["metric"], strict=True)):
+        of_subjects = values.loc[(model, metric), subjects].to_numpy(np.float64)
+        absent = np.isnan(of_subjects)
+        if absent.any():
+            lacking = [name for name, is_absent in zip(subjects, absent, strict=True) if is_absent]
             row = _row(np.nan, np.nan, np.nan, 0, f"missing: no value for {', '.join(lacking)}")
         else:
-            interval = bootstrap_subjects(values.to_numpy(np.float64), seed)
-            row = _row(interval.mean, interval.low, interval.high, len(values), "")
+            interval = bootstrap_subjects(of_subjects, seed)
+            row = _row(interval.mean, interval.low, interval.high, len(subjects), "")
         rows.append(
             {"subject": MEAN_SUBJECT, "model": model, "metric": metric, "split": split, **row}
         )

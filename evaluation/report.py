@@ -35,6 +35,7 @@ from head_geometry.head_model import HeadModel
 log = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).with_name("templates")
+TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,13 @@ def read_score_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; run evaluation.tables before the report")
     try:
-        table = pd.read_csv(path)
+        # Names stay text, whatever they look like ("007", "nan"); only numbers may be empty.
+        table = pd.read_csv(
+            path,
+            dtype={name: str for name in TEXT_COLUMNS},
+            keep_default_na=False,
+            na_values={name: [""] for name in ("value", "ci_low", "ci_high")},
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: not a table of scores ({error}); delete it and run again"

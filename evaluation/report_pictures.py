@@ -16,7 +16,7 @@ from head_geometry.cameras import transform
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
-LABEL_HEIGHT_PX = 26
+LABEL_HEIGHT_PX = 30
 GAP_PX = 4
 BACKDROP = (22, 24, 29)
 LABEL_COLOUR = (226, 229, 235)
@@ -69,7 +69,7 @@ def label_strip(texts: Sequence[str], side: int) -> Picture:
     draw = ImageDraw.Draw(strip)
     for column, text in enumerate(texts):
         centre = column * (side + GAP_PX) + side / 2
-        size = 15.0
+        size = 18.0
         font = ImageFont.load_default(size)
         while draw.textlength(text, font=font) > side - 8 and size > 8:
             size -= 0.5
@@ -96,12 +96,12 @@ def stack_rows(rows: Sequence[Picture]) -> Picture:
     return np.concatenate(parts[:-1], 0)
 
 
-def side_labels(texts: Sequence[str], heights: Sequence[int], width: int = 150) -> Picture:
+def side_labels(texts: Sequence[str], heights: Sequence[int], width: int = 180) -> Picture:
     """A column of labels, one beside each row of a contact sheet."""
     total = sum(heights) + GAP_PX * (len(heights) - 1)
     column = Image.new("RGB", (width, total), BACKDROP)
     draw = ImageDraw.Draw(column)
-    font = ImageFont.load_default(14)
+    font = ImageFont.load_default(18)
     y = 0
     for text, height in zip(texts, heights, strict=True):
         draw.multiline_text((8, y + height / 2), text, LABEL_COLOUR, font, anchor="lm", spacing=4)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from evaluation.aggregate import MEAN_SUBJECT, names_in, rows_where
 from evaluation.metric_names import metric_info, sort_key
 from evaluation.tables import ARROWS, best_models, significant_decimals
 
@@ -61,12 +62,12 @@ class ScoreTable:
 
 def score_table(table: pd.DataFrame, subject: str, models: tuple[str, ...]) -> ScoreTable:
     """The rows of ``subject`` and ``models`` of the long table."""
-    chosen = table[(table["subject"] == subject) & table["model"].isin(models)]
+    chosen = rows_where(rows_where(table, "subject", subject), "model", *models)
     rows = []
-    for metric in sorted(chosen["metric"].unique(), key=sort_key):
+    for metric in sorted(names_in(chosen, "metric"), key=sort_key):
         info = metric_info(metric)
-        of_metric = chosen[chosen["metric"] == metric].set_index("model")
-        best = best_models(of_metric.reset_index())
+        of_metric = rows_where(chosen, "metric", metric)
+        best = best_models(of_metric)
         rows.append(
             TableRow(
                 metric=metric,
@@ -81,10 +82,11 @@ def score_table(table: pd.DataFrame, subject: str, models: tuple[str, ...]) -> S
 
 
 def _cell(of_metric: pd.DataFrame, model: str, best: bool) -> Cell:
-    if model not in of_metric.index:
+    of_model = rows_where(of_metric, "model", model)
+    if of_model.empty:
         return Cell("—", "", best=False, note="not scored")
-    row = of_metric.loc[model]
-    note = "" if pd.isna(row["note"]) else str(row["note"])
+    row = of_model.iloc[0]
+    note = str(row["note"])
     if np.isnan(row["value"]):
         return Cell("missing", "", best=False, note=note.removeprefix("missing: "))
     digits = significant_decimals(row["value"])
@@ -96,13 +98,14 @@ def _cell(of_metric: pd.DataFrame, model: str, best: bool) -> Cell:
 
 def missing_notes(table: pd.DataFrame) -> dict[str, list[str]]:
     """Why values are missing: reason to the metrics it concerns."""
-    lacking = table[table["value"].isna()]
     notes: dict[str, list[str]] = {}
-    for metric, note in zip(lacking["metric"], lacking["note"].fillna(""), strict=True):
-        reason = str(note).removeprefix("missing: ")
+    for value, metric, subject, note in zip(
+        table["value"], table["metric"], table["subject"], table["note"], strict=True
+    ):
         # Rows that average over subjects only repeat what the subjects' own rows say.
-        if reason.startswith("no value for "):
+        if not np.isnan(value) or subject == MEAN_SUBJECT:
             continue
+        reason = str(note).removeprefix("missing: ")
         metrics = notes.setdefault(reason, [])
         if metric not in metrics:
             metrics.append(metric)

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 
 from artifacts.step import run_step
-from evaluation.aggregate import ScoredRender, differences, long_table, read_scores
+from evaluation.aggregate import (
+    ScoredRender,
+    differences,
+    long_table,
+    names_in,
+    read_scores,
+    rows_where,
+)
 from evaluation.metric_names import metric_info, sort_key
 from evaluation.text_files import write_whole
 
@@ -58,25 +65,26 @@ def significant_decimals(value: float) -> int:
 
 def best_models(rows: pd.DataFrame) -> set[str]:
     """Models with the best value among the rows of one metric; none where fewer than two have a value."""
-    better = metric_info(str(rows["metric"].iloc[0])).better
-    values = rows.set_index("model")["value"].dropna()
-    if better == "neither" or len(values) < 2 or values.nunique() < 2:
+    better = metric_info(names_in(rows, "metric")[0]).better
+    values = rows["value"].to_numpy(np.float64)
+    known = values[~np.isnan(values)]
+    if better == "neither" or len(known) < 2 or np.allclose(known, known[0], atol=1e-5):
         return set()
-    best = values.max() if better == "higher" else values.min()
-    return {str(model) for model in values.index[values == best]}
+    best = known.max() if better == "higher" else known.min()
+    return {str(model) for model in rows["model"].to_numpy()[values == best]}
 
 
 def wide_table(rows: pd.DataFrame) -> str:
     """Markdown table of one subject: metrics down, models across, the best in bold."""
-    models = list(dict.fromkeys(rows["model"]))
+    models = names_in(rows, "model")
     lines = []
-    for metric in sorted(rows["metric"].unique(), key=sort_key):
+    for metric in sorted(names_in(rows, "metric"), key=sort_key):
         info = metric_info(metric)
-        of_metric = rows[rows["metric"] == metric]
+        of_metric = rows_where(rows, "metric", metric)
         best = best_models(of_metric)
         cells: dict[str, object] = {"metric": f"`{metric}`{ARROWS[info.better]}", "unit": info.unit}
         for model in models:
-            found = of_metric[of_metric["model"] == model]
+            found = rows_where(of_metric, "model", model)
             text = (
                 "—" if found.empty else format_value(*found.iloc[0][["value", "ci_low", "ci_high"]])
             )
@@ -111,27 +119,31 @@ def markdown_page(table: pd.DataFrame, renders: Sequence[ScoredRender], seed: in
         "from a block bootstrap over frames (over subjects in the last table). ↑ more is better, "
         "↓ less is better, bold is best.",
     ]
-    for subject in dict.fromkeys(table["subject"]):
-        parts += [f"## {subject}", wide_table(table[table["subject"] == subject])]
+    for subject in names_in(table, "subject"):
+        parts += [f"## {subject}", wide_table(rows_where(table, "subject", subject))]
     baseline = str(table["model"].iloc[0])
     gains = gain_table(renders, baseline, seed)
     if gains:
         parts += [f"## Difference from {baseline}", "Paired frame by frame.", gains]
-    notes = table[table["note"] != ""]
-    if not notes.empty:
-        parts += ["## What is missing", notes_list(notes)]
-    names = sorted(table["metric"].unique(), key=sort_key)
+    missing = notes_list(table)
+    if missing:
+        parts += ["## What is missing", missing]
+    names = sorted(names_in(table, "metric"), key=sort_key)
     parts += ["## Definitions", "\n".join(f"- `{n}`: {metric_info(n).definition}." for n in names)]
     return "\n\n".join(parts) + "\n"
 
 
-def notes_list(notes: pd.DataFrame) -> str:
-    """Markdown list of the notes, equal ones gathered."""
+def notes_list(table: pd.DataFrame) -> str:
+    """Markdown list of the notes, equal ones gathered; empty where there are none."""
     lines = []
-    for note, rows in notes.groupby("note", sort=False):
-        metrics = ", ".join(f"`{name}`" for name in dict.fromkeys(rows["metric"]))
-        where = ", ".join(dict.fromkeys(rows["subject"] + " / " + rows["model"]))
-        lines.append(f"- {metrics} ({where}): {str(note).removeprefix('missing: ')}.")
+    for note in names_in(table, "note"):
+        if not note:
+            continue
+        rows = rows_where(table, "note", note)
+        metrics = ", ".join(f"`{name}`" for name in names_in(rows, "metric"))
+        pairs = zip(rows["subject"], rows["model"], strict=True)
+        where = ", ".join(dict.fromkeys(f"{subject} / {model}" for subject, model in pairs))
+        lines.append(f"- {metrics} ({where}): {note.removeprefix('missing: ')}.")
     return "\n".join(lines)
 
 

@@ -60,7 +60,9 @@ class LpipsAlex(nn.Module):
         self.register_buffer("scale", torch.tensor(_SCALE)[:, None, None])
 
     def _features(self, images: Float[Tensor, "frame height width 3"]) -> list[Tensor]:
-        planes = (images.movedim(-1, 1) * 2 - 1 - self.shift) / self.scale
+        planes = (images.movedim(-1, 1) * 2 - 1 - self.get_buffer("shift")) / self.get_buffer(
+            "scale"
+        )
         features = []
         for index, _, _, _, stride, padding, pools in _LAYERS:
             if pools:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,9 +83,3 @@ def _other_views(render: ToyRender, driver: str) -> None:
     write_artifact(render.folder / f"render_cross_{driver}.h5", RENDER, arrays, BY_TEST)
     arrays["driver_frame"] = np.zeros_like(arrays["driver_frame"])
     write_artifact(render.folder / "render_orbit.h5", RENDER, arrays, BY_TEST)
-
-
-def without(options: Options, name: str) -> Options:
-    """The same options after a file of the results is deleted."""
-    (options.results / name).unlink()
-    return replace(options)

@@ -1,0 +1,241 @@
+import base64
+import io
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from report_toy import MODELS, SUBJECTS, make_results
+from scored_toy import BY_TEST
+
+from artifacts.errors import InputError
+from artifacts.kinds import RENDER
+from artifacts.store import read_artifact, write_artifact
+from evaluation.report import main
+from evaluation.report_pictures import HEAT_LIMIT, heat_map, tile_side
+from evaluation.report_subject import head_angles, telling_frames
+from evaluation.report_tables import markdown_to_html
+from media.probe import probe
+from media.reader import decode_frames
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_results(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def options(made):
+    main(made)
+    return made
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """Results to spoil."""
+    results = tmp_path / "results"
+    shutil.copytree(made.results, results)
+    return replace(
+        made, results=results, out=results / "page/index.html", config=results / "config.yaml"
+    )
+
+
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """What a browser would load, the text and the balance of the tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.addresses, self.ids, self.links, self.open, self.words = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("src", "srcset", "poster", "data", "action") or (
+                name in ("href", "xlink:href") and tag != "a"
+            ):
+                self.addresses.append(value)
+            if name == "href" and tag == "a":
+                self.links.append(value)
+            if name == "id":
+                self.ids.append(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(options):
+    return Page(options.out.read_text(encoding="utf-8"))
+
+
+def embedded(page, media_type):
+    start = f"data:{media_type};base64,"
+    return [
+        base64.b64decode(address.removeprefix(start), validate=True)
+        for address in page.addresses
+        if address.startswith(start)
+    ]
+
+
+def test_the_page_loads_nothing_from_outside_and_its_tags_balance(options, page):
+    assert page.open == []
+    for address in page.addresses:
+        assert address.startswith(("data:", "#")), address[:80]
+    text = options.out.read_text(encoding="utf-8")
+    assert not re.search(r"@import|url\(\s*['\"]?(?!#)", text)
+    for link in page.links:
+        assert link.startswith("#")
+        assert link[1:] in page.ids
+
+
+def test_pictures_and_films_decode(options, page, tmp_path):
+    pictures = [Image.open(io.BytesIO(data)) for data in embedded(page, "image/jpeg")]
+    assert len(pictures) == 2 * len(SUBJECTS)  # contact sheet and overlay
+    for picture in pictures:
+        assert np.asarray(picture).std() > 10
+    films = embedded(page, "video/mp4")
+    assert len(films) == 3 * len(SUBJECTS)  # comparison, orbit, one driver
+    for number, data in enumerate(films):
+        path = tmp_path / f"{number}.mp4"
+        path.write_bytes(data)
+        frames = list(decode_frames(probe(path)))
+        assert len(frames) == 6
+    for name in SUBJECTS:
+        contact = np.asarray(Image.open(options.out.parent / f"contact_{name}.png"))
+        assert contact.shape[1] > contact.shape[0] / 2
+
+
+def test_the_page_names_subjects_models_scores_and_what_is_missing(page):
+    words = " ".join(" ".join(page.words).split())
+    for name in (*SUBJECTS, *MODELS, "psnr_person", "ms_ssim_3scale_person", "tail-20"):
+        assert name in words
+    assert "lpips_alex_linear.pth" in words
+    assert "image_size: 64" in words
+    assert "near/avatar.h5" in words
+    # Text from files is escaped: the parser sees it as text, not as tags.
+    assert "toy & co" in words
+    assert "<none>" in words
+
+
+def test_plots_follow_the_colours_of_the_page(options):
+    text = options.out.read_text(encoding="utf-8")
+    assert text.count("<svg") == 4 * len(SUBJECTS)
+    assert "currentColor" in text
+    assert "#010203" not in text
+
+
+def test_the_page_is_the_same_when_made_again(options):
+    first = options.out.read_bytes()
+    main(options)
+    assert options.out.read_bytes() == first
+
+
+def test_long_renders_are_cut_and_the_page_says_so(options, tmp_path):
+    main(replace(options, out=tmp_path / "index.html", max_video_s=0.12))
+    assert "The first 3 of 6 frames." in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_orbit_and_cross_may_be_absent_but_not_the_scores(copied):
+    options = copied
+    for name in SUBJECTS:
+        for model in MODELS:
+            folder = options.results / name / model
+            for path in [*folder.glob("render_cross_*"), folder / "render_orbit.h5"]:
+                path.unlink()
+    (options.results / "licences.md").unlink()
+    main(replace(options, subjects=("ann",), models=("near",), config=None))
+    page = Page(options.out.read_text(encoding="utf-8"))
+    assert len(embedded(page, "video/mp4")) == 1
+    assert "has not been made yet" in " ".join(page.words)
+    (options.results / "ann/far/scores.h5").unlink()
+    with pytest.raises(InputError, match=r"ann/far/scores\.h5: no such file; run the step"):
+        main(options)
+
+
+def test_models_that_rendered_other_frames_are_refused(copied):
+    options = copied
+    path = options.results / "ann/far/render_self.h5"
+    arrays = read_artifact(path, RENDER)
+    arrays["driver_frame"] = arrays["driver_frame"] - 1
+    write_artifact(path, RENDER, arrays, BY_TEST)
+    with pytest.raises(InputError, match=r"far/render_self\.h5: other frames or another size"):
+        main(options)
+
+
+def test_a_table_of_another_shape_is_refused(copied):
+    options = copied
+    table = options.results / "tables/scores.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"scores\.csv: lacks the columns"):
+        main(options)
+    table.unlink()
+    with pytest.raises(InputError, match=r"scores\.csv: no such file"):
+        main(options)
+
+
+def test_heat_map_grows_with_the_error_and_saturates_at_its_limit():
+    black = np.zeros((1, 3, 3), np.uint8)
+    grey = np.array([[[0] * 3, [38] * 3, [round(255 * HEAT_LIMIT) + 1] * 3]], np.uint8)
+    brightness = heat_map(black, grey).astype(int).sum(-1)[0]
+    assert brightness[0] < brightness[1] < brightness[2]
+    white = np.full((1, 3, 3), 255, np.uint8)
+    np.testing.assert_array_equal(heat_map(black, white)[0, 0], heat_map(black, grey)[0, 2])
+
+
+def test_tiles_are_large_for_few_columns_and_fit_for_many():
+    assert tile_side(128, 3) == 256
+    assert tile_side(512, 3) == 384
+    assert 12 * tile_side(512, 12) <= 1600
+
+
+def test_head_angles_of_a_turned_and_lifted_head():
+    frontal = np.diag([1.0, -1, -1, 1])
+    angle = np.radians(20)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    left = np.array([[cosine, 0, sine, 0], [0, 1, 0, 0], [-sine, 0, cosine, 0], [0, 0, 0, 1]])
+    up = np.array([[1, 0, 0, 0], [0, cosine, sine, 0], [0, -sine, cosine, 0], [0, 0, 0, 1]])
+    angles = head_angles(np.stack([frontal, frontal @ left, frontal @ up]))
+    # The subject's left is the picture's right.
+    np.testing.assert_allclose(angles["yaw"], [0, 20, 0], atol=1e-9)
+    np.testing.assert_allclose(angles["pitch"], [0, 0, 20], atol=1e-9)
+
+
+def test_telling_frames_holds_the_extremes():
+    n_frames = 12
+    points = np.zeros((n_frames, 478, 3))
+    points[:, 263, 0] = 100
+    points[:, 14, 1] = np.array([5, 5, 5, 40, 5, 5, 5, 5, 5, 5, 5, 1])
+    fit = {
+        "camera_from_world": np.tile(np.eye(4), (n_frames, 1, 1)),
+        "world_from_head": np.tile(np.diag([1.0, -1, -1, 1]), (n_frames, 1, 1)),
+        "valid": np.ones(n_frames, bool),
+    }
+    chosen = telling_frames(fit, points, np.arange(2, n_frames))
+    assert chosen[3] == "widest mouth"
+    assert chosen[11] == "closed mouth"
+    assert list(chosen) == sorted(chosen)
+
+
+def test_markdown_tables_and_headings_become_html_and_nothing_else_does():
+    html = markdown_to_html("# A\n\n| x | y |\n|---|---|\n| `c` | <b> |\n\n- one\n- **two**\n\nend")
+    assert "<h4>A</h4>" in html
+    assert "<td><code>c</code></td><td>&lt;b&gt;</td>" in html
+    assert "<li>one</li><li><strong>two</strong></li>" in html
+    assert "<p>end</p>" in html
