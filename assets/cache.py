@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from artifacts.errors import InputError
 
@@ -61,16 +60,16 @@ def store(pieces: Iterator[bytes], path: Path, sha256: str, size_bytes: int) -> 
         partial.unlink(missing_ok=True)
 
 
-def pieces_of(file: IO[bytes]) -> Iterator[bytes]:
-    """The bytes of an open file, a megabyte at a time."""
-    while piece := file.read(PIECE_BYTES):
+def pieces_of(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """What ``read`` (the method of an open file) gives, a megabyte at a time."""
+    while piece := read(PIECE_BYTES):
         yield piece
 
 
 def copy_to(source: Path, path: Path, sha256: str, size_bytes: int) -> None:
     """Copy a file with the checks of :func:`store`."""
     with source.open("rb") as file:
-        store(pieces_of(file), path, sha256, size_bytes)
+        store(pieces_of(file.read), path, sha256, size_bytes)
 
 
 @contextmanager

@@ -54,18 +54,19 @@ def library_licences(libraries: Iterable[str] = LIBRARIES) -> list[LicenceRow]:
     rows = []
     for library in libraries:
         try:
-            about = metadata.metadata(library)
+            version = metadata.version(library)
         except metadata.PackageNotFoundError:
             continue
-        rows.append(LicenceRow(library, _declared_licence(about), f"version {about['Version']}"))
+        rows.append(LicenceRow(library, _declared_licence(library), f"version {version}"))
     rows.append(
         LicenceRow("ffmpeg", "GPL-3.0-or-later", "the program, run as it is inside imageio-ffmpeg")
     )
     return rows
 
 
-def _declared_licence(about: metadata.PackageMetadata) -> str:
+def _declared_licence(library: str) -> str:
     """The SPDX expression, else the classifiers, else the first short licence line."""
+    about = metadata.metadata(library)
     if "License-Expression" in about:
         return about["License-Expression"]
     classifiers = [str(line) for line in about.get_all("Classifier") or []]

