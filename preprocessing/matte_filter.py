@@ -5,11 +5,11 @@ All steps but the last work on the small images that the segmentation network se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from scipy.ndimage import binary_dilation, label, uniform_filter
 
 # Opacity from which a pixel is surely a person's, and from which it may be.
@@ -20,6 +20,8 @@ OTHER_MARGIN = 6
 PATCH, PATCH_DIFFERENCE = 5, 0.015
 # Guided filter: window radius in pixels, and the colour variance below which it does not look for edges.
 RADIUS, VARIANCE_FLOOR = 2, 3e-4
+# Where a mask differs less than this from its surroundings there is no edge (one grey level of the result).
+LEAST_CHANGE = 1 / 255
 
 
 def keep_person(
@@ -114,20 +116,20 @@ def refine_edges(
         low resolution as in He and Sun, Fast Guided Filter, 2015, and only where the mask varies (elsewhere
         they are known: slope 0, offset the mask's own value).
     """
-    guide = small.astype(np.float32) / 255
-    coefficients = np.concatenate([np.zeros_like(guide), mask[..., None]], axis=2)
     window = 2 * RADIUS + 1
-    varies = np.abs(uniform_filter(mask, window, mode="nearest") - mask) > 1e-3
+    coefficients = np.zeros((4, *mask.shape), np.float32)
+    coefficients[3] = mask
+    varies = np.abs(uniform_filter(mask, window, mode="nearest") - mask) > LEAST_CHANGE
     varies = binary_dilation(varies, iterations=RADIUS)
     row, column = np.nonzero(varies)
     if len(row):
-        coefficients[row, column] = _edge_coefficients(mask, guide, row, column)
-        smooth = uniform_filter(coefficients, (window, window, 1), mode="nearest")
+        coefficients[:, row, column] = _edge_coefficients(mask, small, row, column)
         near = binary_dilation(varies, iterations=RADIUS)
-        coefficients = np.where(near[..., None], smooth, coefficients)
+        for layer in coefficients:
+            np.copyto(layer, uniform_filter(layer, window, mode="nearest"), where=near)
     size = image.shape[:2]
     enlarged = torch.nn.functional.interpolate(
-        torch.from_numpy(coefficients).permute(2, 0, 1)[None],
+        torch.from_numpy(coefficients)[None],
         size,
         mode="bilinear",
         align_corners=False,
@@ -141,22 +143,43 @@ def refine_edges(
 
 def _edge_coefficients(
     mask: Float32[np.ndarray, "row column"],
-    guide: Float32[np.ndarray, "row column 3"],
-    row: np.ndarray,
-    column: np.ndarray,
-) -> Float32[np.ndarray, "pixel 4"]:
+    small: UInt8[np.ndarray, "row column 3"],
+    row: Int[np.ndarray, "pixel"],
+    column: Int[np.ndarray, "pixel"],
+) -> Float32[np.ndarray, "4 pixel"]:
     """Slope over each colour and offset of the mask around given pixels: least squares in the window around each."""
     rows, columns = mask.shape
-    offsets = np.arange(-RADIUS, RADIUS + 1)
-    near_row = np.clip(row[:, None] + offsets, 0, rows - 1)[:, :, None]
-    near_column = np.clip(column[:, None] + offsets, 0, columns - 1)[:, None, :]
-    color = guide[near_row, near_column].reshape(len(row), -1, 3)
-    opacity = mask[near_row, near_column].reshape(len(row), -1, 1)
-    mean_color, mean_opacity = color.mean(axis=1), opacity.mean(axis=1)
-    color = color - mean_color[:, None]
-    covariance = color.transpose(0, 2, 1) @ color / color.shape[1]
-    covariance += VARIANCE_FLOOR * np.eye(3, dtype=np.float32)
-    product = color.transpose(0, 2, 1) @ (opacity - mean_opacity[:, None]) / color.shape[1]
-    slope = np.linalg.solve(covariance, product)[..., 0]
-    offset = mean_opacity[:, 0] - (slope * mean_color).sum(axis=1)
-    return np.concatenate([slope, offset[:, None]], axis=1)
+    steps = np.arange(-RADIUS, RADIUS + 1)
+    near_row = np.clip(row + steps[:, None], 0, rows - 1)[:, None, :]
+    near_column = np.clip(column + steps[:, None], 0, columns - 1)[None, :, :]
+    index = (near_row * columns + near_column).reshape(-1, len(row))
+    # Layers: the three colours and the opacity, each (window, pixel).
+    stacked = np.concatenate([small / np.float32(255), mask[..., None]], axis=2).reshape(-1, 4)
+    layers = stacked[index].transpose(2, 0, 1)
+    means = layers.mean(axis=1)
+    layers = layers - means[:, None]
+    moment = {
+        (i, j): np.einsum("wp,wp->p", layers[i], layers[j]) / len(index)
+        for i in range(3)
+        for j in range(i, 4)
+    }
+    for i in range(3):
+        moment[i, i] = moment[i, i] + VARIANCE_FLOOR
+    slope = _solve_symmetric(moment)
+    return np.concatenate([slope, means[3:] - (slope * means[:3]).sum(axis=0)])
+
+
+def _solve_symmetric(
+    moment: Mapping[tuple[int, int], Float[np.ndarray, "pixel"]],
+) -> Float[np.ndarray, "3 pixel"]:
+    """Solve a symmetric 3x3 system per pixel by cofactors; entry (i, 3) is the right-hand side."""
+    xx, xy, xz = moment[0, 0], moment[0, 1], moment[0, 2]
+    yy, yz, zz = moment[1, 1], moment[1, 2], moment[2, 2]
+    a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+    e, f, i = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
+    right = moment[0, 3], moment[1, 3], moment[2, 3]
+    rows = [(a, b, c), (b, e, f), (c, f, i)]
+    determinant = xx * a + xy * b + xz * c
+    return np.stack([sum(m * r for m, r in zip(row, right, strict=True)) for row in rows]) / (
+        determinant
+    )
