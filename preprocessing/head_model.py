@@ -140,11 +140,13 @@ def find_places(model: HeadModel, landmarker: FaceLandmarker, options: Options) 
         usable[:468].sum(),
     )
     log.info(
-        "landmarks: spread %.2f mm median, %.2f mm p90; left-right difference %.2f mm median, %.2f mm p90",
+        "landmarks: spread %.2f mm median, %.2f mm p90; left-right difference %.2f mm median, %.2f mm p90, "
+        "after a constant %.2f mm of the detector to the subject's left",
         np.median(spread),
         np.quantile(spread, 0.9),
         np.median(asymmetry),
         np.quantile(asymmetry, 0.9),
+        1e3 * embedding.sideways_m,
     )
     return embedding
 

@@ -27,6 +27,8 @@ NECK_PIVOT = 0.35
 # Share of the head's turn that vertices of each neck bone stay behind.
 NECK_SHARE = {"neck03": 1 / 3, "neck02": 2 / 3}
 NECK_SMOOTHING_ROUNDS = 10
+# The dental arches are made a little smaller, or they show through the corners of closed lips.
+TEETH_WIDTH, TEETH_SHIFT_M = 0.92, -0.003
 
 
 def build_head_arrays(
@@ -43,6 +45,9 @@ def build_head_arrays(
     base = read_base_mesh(folder)
     mesh = crop_head(base, folder)
     cubes = [np.unique(base.quads[name]) for name in ("joint-head", "joint-neck")]
+    for name in ("helper-upper-teeth", "helper-lower-teeth"):
+        teeth = np.unique(base.quads[name])
+        base.vertices[teeth] = base.vertices[teeth] * [TEETH_WIDTH, 1, 1] + [0, 0, TEETH_SHIFT_M]
     keep = np.concatenate([mesh.base_vertex, *cubes])
     targets = read_targets(folder, len(base.vertices), keep)
     heads = sample_heads(base.vertices[keep], targets, sample_count, seed)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
 
 from head_geometry.head_model import HeadModel
 from preprocessing import head_model_points as points
+from preprocessing.head_model_mesh import texture_islands
 from preprocessing.head_model_portraits import Portrait
-from preprocessing.head_model_surface import mirror_places, nearest_barycentric, nearest_on_surface
+from preprocessing.head_model_surface import mirror_places, nearest_on_surface
 
 MEDIAPIPE_POINTS = 478
 MAX_MISS_PX = 6.0
@@ -22,7 +22,9 @@ MAX_MISS_PX = 6.0
 MIN_FACING = 0.3
 """Cosine between the surface and the viewer below which a place slides along the outline."""
 OPEN_MOUTH, NARROW_EYE = 0.25, 0.25
-MIN_SAMPLES, MAX_SPREAD_M, TRUST_SPREAD_M = 30, 0.0065, 0.003
+SOCKET_RADIUS_M = 0.03
+MAX_NECK_SHARE = 0.2
+MIN_SAMPLES, MAX_SPREAD_M, TRUST_SPREAD_M = 30, 0.0075, 0.003
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Embedding:
         spread_m: Median distance of single sightings from the place, metres (0 where there were too few).
         asymmetry_m: Distance between a point's place and its partner's mirror image before averaging.
         mirror_point: Index of each point's partner on the other side of the face.
+        sideways_m: Constant offset of all sightings to the subject's left, taken out, metres.
     """
 
     face: Int[np.ndarray, " mediapipe"]
@@ -61,6 +64,7 @@ class Embedding:
     spread_m: Float[np.ndarray, " mediapipe"]
     asymmetry_m: Float[np.ndarray, " mediapipe"]
     mirror_point: Int[np.ndarray, " mediapipe"]
+    sideways_m: float
 
 
 def point_groups(model: HeadModel) -> list[PointGroup]:
@@ -80,7 +84,7 @@ def point_groups(model: HeadModel) -> list[PointGroup]:
         moved = -model.expression_basis[model.expression_name.index(action), :, 1].numpy()
         return moved[triangle].mean(1)
 
-    skin = of_parts("face", "scalp", "ear", "neck", "lips")
+    skin = of_parts("face", "scalp", "ear", "neck", "lips") & ~eye_socket_faces(model)
     eyes = of_parts("eye_left", "eye_right")
     centre = model.template.numpy()[triangle].mean(1)
     lips, opening = of_parts("lips"), downward("jawOpen")
@@ -104,7 +108,27 @@ def point_groups(model: HeadModel) -> list[PointGroup]:
         ]
     special = np.concatenate([group.index for group in groups])
     rest = np.setdiff1d(np.arange(MEDIAPIPE_POINTS), special)
-    return [*groups, PointGroup(rest, skin, False, "any")]
+    # No point lies on an ear or on the throat, but they show right beside the outermost points.
+    neck = model.skin_weight[:, model.joint_name.index("neck")].numpy()[triangle].mean(1)
+    front = skin & ~of_parts("ear") & (neck < MAX_NECK_SHARE)
+    return [*groups, PointGroup(rest, front, False, "any")]
+
+
+def eye_socket_faces(model: HeadModel) -> Bool[np.ndarray, " face"]:
+    """True for the skin behind the eyeballs: texture islands of facial skin around an eye's centre."""
+    triangle = model.triangle.numpy()
+    label = texture_islands(model.triangle_uv.numpy())
+    eyes = (model.joint_regressor @ model.template)[2:].numpy()
+    is_face = model.vertex_part.numpy() == model.part_name.index("face")
+    template = model.template.numpy()
+    socket = np.zeros(len(triangle), bool)
+    for island in range(label.max() + 1):
+        here = label == island
+        vertices = np.unique(triangle[here])
+        reach = np.linalg.norm(template[vertices][:, None] - eyes[None], axis=-1).max(0).min()
+        if is_face[vertices].all() and reach < SOCKET_RADIUS_M:
+            socket |= here
+    return socket
 
 
 class Sightings:
@@ -118,6 +142,7 @@ class Sightings:
         self._template = model.template.double().numpy()
         self._places: list[np.ndarray] = []
         self._seen: list[np.ndarray] = []
+        self._cameras: list[np.ndarray] = []
 
     def __len__(self) -> int:
         """Portraits added so far."""
@@ -139,6 +164,7 @@ class Sightings:
             seen[group.index] = valid
         self._places.append(place)
         self._seen.append(seen)
+        self._cameras.append(torch.linalg.inv(portrait.camera_from_head)[:3, 3].numpy())
 
     def _states(self, portrait: Portrait) -> Mapping[str, bool]:
         value = dict(zip(self.model.expression_name, portrait.expression.tolist(), strict=True))
@@ -152,7 +178,13 @@ class Sightings:
         """The most consistent place of every point, made symmetric."""
         places, seen = np.stack(self._places), np.stack(self._seen)
         middle = robust_middle(places, seen)
-        partner, asymmetry = mirror_partners(middle)
+        seen &= self._faces_viewer(middle)
+        middle = robust_middle(places, seen)
+        partner = mirror_partners(middle)
+        # The detector's own constant offset to one side is no property of the face.
+        sideways = np.median((middle + middle[partner])[:, 0]) / 2
+        middle = middle - [sideways, 0, 0]
+        asymmetry = np.linalg.norm(middle - middle[partner] * [-1, 1, 1], axis=1)
         middle = (middle + middle[partner] * [-1, 1, 1]) / 2
         distance = np.linalg.norm(places - middle, axis=-1)
         count = seen.sum(0)
@@ -166,7 +198,21 @@ class Sightings:
         usable = (np.minimum(count, count[partner]) >= MIN_SAMPLES) & (spread < MAX_SPREAD_M)
         weight = usable / (1 + (spread / TRUST_SPREAD_M) ** 2)
         face, barycentric = self._on_surface(middle, partner)
-        return Embedding(face, barycentric, weight, spread, asymmetry, partner)
+        return Embedding(face, barycentric, weight, spread, asymmetry, partner, float(sideways))
+
+    def _faces_viewer(self, middle: Float[np.ndarray, "478 3"]) -> Bool[np.ndarray, "portrait 478"]:
+        """Where a point's place looks towards the camera; beyond the outline the detector guesses."""
+        face, _ = self._on_surface(middle, np.arange(MEDIAPIPE_POINTS))
+        corners = self._template[self._triangle[face]]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        towards = np.stack(self._cameras)[:, None] - middle
+        towards /= np.linalg.norm(towards, axis=-1, keepdims=True)
+        facing = (normal * towards).sum(-1) > MIN_FACING / 2
+        for group in self.groups:
+            if group.on_rim:
+                facing[:, group.index] = True
+        return facing
 
     def _on_surface(
         self, middle: Float[np.ndarray, "478 3"], partner: Int[np.ndarray, "478"]
@@ -197,35 +243,50 @@ def cast_back(
     """Triangle, barycentric coordinates and validity of the surface under some pixels.
 
     A point beside its group's surface (on the eyeball next to a lid, in the open mouth next to a lip) is
-    taken to the nearest pixel that shows this surface.
+    taken to the nearest place of this surface in the picture.
     """
-    face_id = portrait.raster.face_id.numpy()
-    visible = (face_id >= 0) & group.face[face_id]
-    height, width = face_id.shape
-    if not visible.any():
+    vertices = portrait.vertices.double().numpy()
+    image_points = portrait.project(portrait.vertices).double().numpy()
+    candidates = _front_facing(portrait, vertices, triangle, group)
+    if len(candidates) == 0:
         n = len(pixels)
         return np.zeros(n, np.int64), np.full((n, 3), 1 / 3), np.zeros(n, bool)
-    miss, nearest = distance_transform_edt(~visible, return_indices=True)
-    column = np.clip(np.round(pixels[:, 0]), 0, width - 1).astype(int)
-    row = np.clip(np.round(pixels[:, 1]), 0, height - 1).astype(int)
-    on_surface = miss[row, column] == 0
-    found = nearest[:, row, column]
-    pixels = np.where(on_surface[:, None], pixels, found[::-1].T)
-    face = face_id[found[0], found[1]]
-    corners = portrait.vertices.double().numpy()[triangle[face]]
-    rays = np.concatenate([pixels, np.ones((len(pixels), 1))], 1)
-    rays = rays @ np.linalg.inv(portrait.intrinsics.double().numpy()).T
-    depth = corners[..., 2].mean(1, keepdims=True)
-    planar = corners / corners[..., 2:] * depth[..., None]
-    weights = nearest_barycentric(rays * depth, planar)
-    weights = weights / corners[..., 2]
+    # Flat: the picture is a surface with depth 0.
+    flat = np.concatenate([image_points, np.zeros((len(image_points), 1))], 1)
+    wanted = np.concatenate([pixels, np.zeros((len(pixels), 1))], 1)
+    face, weights = nearest_on_surface(wanted, flat, triangle, candidates)
+    found = (flat[triangle[face]] * weights[..., None]).sum(1)
+    miss = np.linalg.norm(found - wanted, axis=1)
+    corners = vertices[triangle[face]]
+    weights = (
+        weights / corners[..., 2]
+    )  # from the picture's to the surface's barycentric coordinates
     weights /= weights.sum(1, keepdims=True)
+    places = (corners * weights[..., None]).sum(1)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    facing = -(normal * rays).sum(1) / np.maximum(
-        np.linalg.norm(normal, axis=1) * np.linalg.norm(rays, axis=1), 1e-30
+    facing = -(normal * places).sum(1) / np.maximum(
+        np.linalg.norm(normal, axis=1) * np.linalg.norm(places, axis=1), 1e-30
     )
-    valid = (miss[row, column] <= MAX_MISS_PX) & (group.on_rim | (facing > MIN_FACING))
-    return face, weights, valid
+    return face, weights, (miss <= MAX_MISS_PX) & (group.on_rim | (facing > MIN_FACING))
+
+
+def _front_facing(
+    portrait: Portrait,
+    vertices: Float[np.ndarray, "vertex 3"],
+    triangle: Int[np.ndarray, "face 3"],
+    group: PointGroup,
+) -> Int[np.ndarray, " candidate"]:
+    """Triangles of the group that the picture shows, and for rims also their smallest neighbours that no pixel hits."""
+    face_id = portrait.raster.face_id.numpy()
+    shown = np.zeros(len(triangle), bool)
+    shown[face_id[face_id >= 0]] = True
+    if group.on_rim:
+        touched = np.zeros(len(vertices), bool)
+        touched[triangle[shown & group.face]] = True
+        corners = vertices[triangle]
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        shown = touched[triangle].any(1) & ((normal * corners[:, 0]).sum(1) < 0)
+    return np.flatnonzero(shown & group.face)
 
 
 def robust_middle(
@@ -247,8 +308,8 @@ def robust_middle(
 
 def mirror_partners(
     middle: Float[np.ndarray, "point 3"],
-) -> tuple[Int[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Each point's partner on the other side of the face, and how far the two are from mirror images.
+) -> Int[np.ndarray, " point"]:
+    """Each point's partner on the other side of the face (itself on the middle line).
 
     The partners are the matching that costs least in total, made mutual.
     """
@@ -257,4 +318,4 @@ def mirror_partners(
     _, partner = linear_sum_assignment(cost)
     mutual = partner[partner] == np.arange(len(partner))
     partner = np.where(mutual, partner, np.arange(len(partner)))
-    return partner, cost[np.arange(len(partner)), partner]
+    return partner

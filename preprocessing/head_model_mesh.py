@@ -116,7 +116,7 @@ def split_quads(
     return np.take_along_axis(np.repeat(quads, 2, axis=0), corner, axis=1), corner
 
 
-def islands(triangle_uv: Int[np.ndarray, "face 3"]) -> Int[np.ndarray, " face"]:
+def texture_islands(triangle_uv: Int[np.ndarray, "face 3"]) -> Int[np.ndarray, " face"]:
     """Number of the connected texture island that each triangle lies in."""
     n = int(triangle_uv.max()) + 1
     rows = triangle_uv[:, [0, 1]].T
@@ -136,7 +136,7 @@ def pack_islands(
     Returns:
         Texture coordinates with (0, 0) at the top-left corner.
     """
-    label = islands(triangle_uv)
+    label = texture_islands(triangle_uv)
     corners, corners_uv = vertices[triangle], uv[triangle_uv]
     area = np.linalg.norm(
         np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1

@@ -29,6 +29,7 @@ class Portrait:
         vertices: Camera axes, metres.
         expression: Coefficients by the model's expression order.
         intrinsics: Pinhole matrix in pixels.
+        camera_from_head: Rigid motion to OpenCV camera axes.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -36,6 +37,7 @@ class Portrait:
     vertices: Float[Tensor, "vertex 3"]
     expression: Float[Tensor, " expression"]
     intrinsics: Float[Tensor, "3 3"]
+    camera_from_head: Float[Tensor, "4 4"]
 
     def project(self, places: Float[Tensor, "point 3"]) -> Float[Tensor, "point 2"]:
         """Pixels of points in camera axes."""
@@ -79,7 +81,8 @@ class Photographer:
         seen = transform(camera_from_head, vertices)
         size = (self.size_px, self.size_px)
         raster = rasterise(seen, model.triangle, intrinsics, size)
-        return Portrait(self._paint(raster, seen), raster, seen, expression, intrinsics)
+        image = self._paint(raster, seen)
+        return Portrait(image, raster, seen, expression, intrinsics, camera_from_head)
 
     def _random_expression(self) -> Float[Tensor, " expression"]:
         """A few mild actions; in half of the pictures an open mouth, in some narrowed eyes."""
@@ -152,9 +155,13 @@ class Photographer:
         hair = torch.from_numpy(random.uniform(0.03, 0.25, 1)).float() * torch.tensor([1, 0.8, 0.6])
         albedo[model.part_vertices("lips")] = lips
         albedo[model.part_vertices("scalp")] = hair
-        albedo[model.part_vertices("mouth_cavity")] = torch.tensor([0.12, 0.03, 0.03])
-        albedo[model.part_vertices("tongue")] = torch.tensor([0.35, 0.12, 0.12])
-        albedo[model.part_vertices("teeth")] = torch.tensor([0.6, 0.57, 0.5])
+        # The open mouth is mostly dark in a photo, since light hardly reaches it.
+        albedo[model.part_vertices("mouth_cavity")] = torch.tensor([0.05, 0.015, 0.015])
+        tongue = random.uniform(0.1, 0.8) * torch.tensor([0.3, 0.1, 0.1])
+        albedo[model.part_vertices("tongue")] = tongue
+        albedo[model.part_vertices("teeth")] = random.uniform(0.2, 1.0) * torch.tensor(
+            [0.6, 0.57, 0.5]
+        )
         albedo[model.part_vertices("eye_left", "eye_right")] = torch.tensor([0.75, 0.73, 0.72])
         strength = self._brow[:, None] * random.uniform(0.4, 1.0)
         return albedo * (1 - strength) + hair * strength

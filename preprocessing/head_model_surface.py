@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial import KDTree
 
-NEIGHBOURS = 48
+NEIGHBOURS = 24
 
 
 def nearest_on_surface(
@@ -25,8 +26,8 @@ def nearest_on_surface(
     Source: Ericson, Real-Time Collision Detection (2005), section 5.1.5.
     """
     corners = vertices[triangle[allowed]]
-    distance = np.linalg.norm(points[:, None] - corners.mean(1)[None], axis=-1)
-    near = np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]
+    count = min(NEIGHBOURS, len(allowed))
+    near = KDTree(corners.mean(1)).query(points, k=np.arange(1, count + 1))[1]
     barycentric = nearest_barycentric(points[:, None], corners[near])
     places = (corners[near] * barycentric[..., None]).sum(-2)
     best = np.linalg.norm(places - points[:, None], axis=-1).argmin(1)
