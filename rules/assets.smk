@@ -16,4 +16,7 @@ rule asset:
     params:
         entry=lambda wildcards: REGISTRY[wildcards.asset]["sha256"],
     shell:
-        "python -m assets.fetch --name {wildcards.asset:q} --out {output:q} > {log:q} 2>&1"
+        "python -m assets.fetch"
+        " --name {wildcards.asset:q}"
+        " --out {output:q}"
+        " 2>&1 | tee {log:q}"

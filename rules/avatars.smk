@@ -43,7 +43,7 @@ rule train_avatar:
         " --out {output:q}"
         " {params.options:q}"
         " --set {params.overrides:q}"
-        " > {log:q} 2>&1"
+        " 2>&1 | tee {log:q}"
 
 
 rule render_avatar:
@@ -93,4 +93,4 @@ rule render_avatar:
         " --out {output.render:q}"
         " --video {output.video:q}"
         " {params.options:q}"
-        " > {log:q} 2>&1"
+        " 2>&1 | tee {log:q}"

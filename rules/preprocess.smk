@@ -79,7 +79,7 @@ rule landmarks:
         "results/benchmarks/{subject}/landmarks.tsv"
     conda:
         "../envs/preprocess.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
