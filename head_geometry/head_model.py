@@ -18,6 +18,13 @@ from head_geometry.rotations import matrix_from_axis_angle
 class HeadModel:
     """A parametric head. Metres, head axes (x to the subject's left, y up, z out of the face).
 
+    The joint ``head`` is the root (parent -1) and its rotation stays zero: turning and moving the head is
+    ``world_from_head``. ``neck`` is its child although it lies below it: its rotation turns the lower neck
+    against the head, so a head that nods on a steady neck has ``world_from_head`` nod and ``neck`` counter
+    the nod. The eyes are children of the head, so their rotation is the gaze in the head. Joints are found by
+    name, their order is the model's own. The origin of the head axes is the model's own as well (the joint
+    ``head`` of the mean head, between skull and spine, in the default one).
+
     Nothing that uses it may know which published model it came from. Attributes are the datasets of the
     ``head_model`` artifact (see :data:`artifacts.kinds.HEAD_MODEL` for units), as tensors; names as tuples.
     """

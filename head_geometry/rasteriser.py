@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -203,13 +206,27 @@ def _projected_box(
     return left, top, right, bottom
 
 
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Drop what native code writes to stderr: Warp complains there that it finds no GPU driver."""
+    saved = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
 @cache
 def _warp_kernel() -> tuple[Any, Any]:
     """Warp and the ray kernel, imported and compiled at first use (a second or two)."""
     import warp
 
     warp.config.log_level = warp.LOG_ERROR  # silent: no banner, no word about a missing GPU
-    warp.init()
+    with _silenced_stderr() if not torch.cuda.is_available() else nullcontext():
+        warp.init()
     from head_geometry import ray_kernel
 
     return warp, ray_kernel.cast_first_hits

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from tqdm import tqdm
 
 from artifacts.errors import InputError
@@ -23,9 +22,9 @@ from artifacts.store import write_artifact
 from head_geometry.head_model import HeadModel
 from preprocessing.head_model_build import build_head_arrays
 from preprocessing.head_model_embedding import MEDIAPIPE_POINTS, Embedding, Sightings
-from preprocessing.head_model_portraits import Photographer, Portrait
+from preprocessing.head_model_portraits import Photographer
 from preprocessing.head_model_sparse68 import embed_sparse68
-from preprocessing.landmark_mesh import FaceLandmarker, square_of_points
+from preprocessing.landmark_mesh import FaceLandmarker
 
 log = logging.getLogger(__name__)
 MIN_DETECTED_SHARE = 0.5
@@ -45,9 +44,9 @@ class Options:
     """Random heads behind the identity basis."""
     components: int = 120
     """Identity components kept."""
-    portraits: int = 320
+    portraits: int = 260
     """Rendered heads that the landmark places are found on."""
-    held_out: int = 40
+    held_out: int = 30
     """Further rendered heads that measure how well the places predict the detector's points."""
     portrait_size_px: int = 256
     """Width and height of the rendered heads, pixels."""
@@ -100,16 +99,6 @@ def make_model(arrays: dict[str, np.ndarray | list[str]]) -> HeadModel:
     return HeadModel(**values)  # type: ignore[arg-type]
 
 
-def detect_portrait(
-    landmarker: FaceLandmarker, portrait: Portrait
-) -> Float32[np.ndarray, "478 3"] | None:
-    """Points of a portrait, found twice: the second time in the region that tracking in a clip would use."""
-    points = landmarker.detect_single(portrait.image)
-    if points is None:
-        return None
-    return landmarker.mesh.find_points(portrait.image, square_of_points(points)).points
-
-
 def find_places(model: HeadModel, landmarker: FaceLandmarker, options: Options) -> Embedding:
     """Places of the MediaPipe points on the mesh.
 
@@ -120,7 +109,7 @@ def find_places(model: HeadModel, landmarker: FaceLandmarker, options: Options) 
     sightings = Sightings(model)
     for _ in tqdm(range(options.portraits), desc="portraits", mininterval=1):
         portrait = photographer.take()
-        points = detect_portrait(landmarker, portrait)
+        points = landmarker.detect_single(portrait.image)
         if points is not None:
             sightings.add(portrait, points)
     if len(sightings) < MIN_DETECTED_SHARE * options.portraits:
@@ -158,7 +147,7 @@ def measure_closure(model: HeadModel, landmarker: FaceLandmarker, options: Optio
     errors = []
     for _ in range(options.held_out):
         portrait = photographer.take()
-        points = detect_portrait(landmarker, portrait)
+        points = landmarker.detect_single(portrait.image)
         if points is None:
             continue
         expected = portrait.project(model.mediapipe_points(portrait.vertices)).numpy()

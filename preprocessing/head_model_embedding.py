@@ -153,12 +153,12 @@ class Sightings:
         states = self._states(portrait)
         place = np.zeros((MEDIAPIPE_POINTS, 3))
         seen = np.zeros(MEDIAPIPE_POINTS, bool)
+        caster = PictureCaster(portrait, self._triangle)
         for group in self.groups:
             if not states[group.state]:
                 continue
-            face, weights, valid = cast_back(
-                portrait, self._triangle, detected[group.index, :2].astype(np.float64), group
-            )
+            pixels = detected[group.index, :2].astype(np.float64)
+            face, weights, valid = caster.cast_back(pixels, group)
             corners = self._template[self._triangle[face]]
             place[group.index] = (corners * weights[..., None]).sum(1)
             seen[group.index] = valid
@@ -234,59 +234,55 @@ class Sightings:
         return face, barycentric
 
 
-def cast_back(
-    portrait: Portrait,
-    triangle: Int[np.ndarray, "face 3"],
-    pixels: Float[np.ndarray, "point 2"],
-    group: PointGroup,
-) -> tuple[Int[np.ndarray, " point"], Float[np.ndarray, "point 3"], Bool[np.ndarray, " point"]]:
-    """Triangle, barycentric coordinates and validity of the surface under some pixels.
+class PictureCaster:
+    """Takes pixels of one portrait back to its surface."""
 
-    A point beside its group's surface (on the eyeball next to a lid, in the open mouth next to a lip) is
-    taken to the nearest place of this surface in the picture.
-    """
-    vertices = portrait.vertices.double().numpy()
-    image_points = portrait.project(portrait.vertices).double().numpy()
-    candidates = _front_facing(portrait, vertices, triangle, group)
-    if len(candidates) == 0:
-        n = len(pixels)
-        return np.zeros(n, np.int64), np.full((n, 3), 1 / 3), np.zeros(n, bool)
-    # Flat: the picture is a surface with depth 0.
-    flat = np.concatenate([image_points, np.zeros((len(image_points), 1))], 1)
-    wanted = np.concatenate([pixels, np.zeros((len(pixels), 1))], 1)
-    face, weights = nearest_on_surface(wanted, flat, triangle, candidates)
-    found = (flat[triangle[face]] * weights[..., None]).sum(1)
-    miss = np.linalg.norm(found - wanted, axis=1)
-    corners = vertices[triangle[face]]
-    weights = (
-        weights / corners[..., 2]
-    )  # from the picture's to the surface's barycentric coordinates
-    weights /= weights.sum(1, keepdims=True)
-    places = (corners * weights[..., None]).sum(1)
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    facing = -(normal * places).sum(1) / np.maximum(
-        np.linalg.norm(normal, axis=1) * np.linalg.norm(places, axis=1), 1e-30
-    )
-    return face, weights, (miss <= MAX_MISS_PX) & (group.on_rim | (facing > MIN_FACING))
+    def __init__(self, portrait: Portrait, triangle: Int[np.ndarray, "face 3"]) -> None:
+        """Find out what the picture shows."""
+        self._triangle = triangle
+        self._vertices = portrait.vertices.double().numpy()
+        # The picture as a flat surface: pixels, and depth 0.
+        pixels = portrait.project(portrait.vertices).double().numpy()
+        self._flat = np.concatenate([pixels, np.zeros((len(pixels), 1))], 1)
+        corners = self._vertices[triangle]
+        self._normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        self._front = (self._normal * corners[:, 0]).sum(1) < 0
+        face_id = portrait.raster.face_id.numpy()
+        self._shown = np.zeros(len(triangle), bool)
+        self._shown[face_id[face_id >= 0]] = True
 
+    def cast_back(
+        self, pixels: Float[np.ndarray, "point 2"], group: PointGroup
+    ) -> tuple[Int[np.ndarray, " point"], Float[np.ndarray, "point 3"], Bool[np.ndarray, " point"]]:
+        """Triangle, barycentric coordinates and validity of the surface under some pixels.
 
-def _front_facing(
-    portrait: Portrait,
-    vertices: Float[np.ndarray, "vertex 3"],
-    triangle: Int[np.ndarray, "face 3"],
-    group: PointGroup,
-) -> Int[np.ndarray, " candidate"]:
-    """Triangles of the group that the picture shows, and for rims also their smallest neighbours that no pixel hits."""
-    face_id = portrait.raster.face_id.numpy()
-    shown = np.zeros(len(triangle), bool)
-    shown[face_id[face_id >= 0]] = True
-    if group.on_rim:
-        touched = np.zeros(len(vertices), bool)
-        touched[triangle[shown & group.face]] = True
-        corners = vertices[triangle]
-        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        shown = touched[triangle].any(1) & ((normal * corners[:, 0]).sum(1) < 0)
-    return np.flatnonzero(shown & group.face)
+        A point beside its group's surface (on the eyeball next to a lid, in the open mouth next to a
+        lip) is taken to the nearest place of this surface in the picture.
+        """
+        candidates = np.flatnonzero(self._candidates(group))
+        if len(candidates) == 0:
+            n = len(pixels)
+            return np.zeros(n, np.int64), np.full((n, 3), 1 / 3), np.zeros(n, bool)
+        wanted = np.concatenate([pixels, np.zeros((len(pixels), 1))], 1)
+        face, weights = nearest_on_surface(wanted, self._flat, self._triangle, candidates)
+        found = (self._flat[self._triangle[face]] * weights[..., None]).sum(1)
+        miss = np.linalg.norm(found - wanted, axis=1)
+        corners = self._vertices[self._triangle[face]]
+        weights = weights / corners[..., 2]  # from the picture's to the surface's coordinates
+        weights /= weights.sum(1, keepdims=True)
+        places = (corners * weights[..., None]).sum(1)
+        length = np.linalg.norm(self._normal[face], axis=1) * np.linalg.norm(places, axis=1)
+        facing = -(self._normal[face] * places).sum(1) / np.maximum(length, 1e-30)
+        return face, weights, (miss <= MAX_MISS_PX) & (group.on_rim | (facing > MIN_FACING))
+
+    def _candidates(self, group: PointGroup) -> Bool[np.ndarray, " face"]:
+        """Triangles of the group that the picture shows; at rims also neighbours too small for a pixel."""
+        shown = self._shown & group.face
+        if not group.on_rim:
+            return shown
+        touched = np.zeros(len(self._vertices), bool)
+        touched[self._triangle[shown]] = True
+        return touched[self._triangle].any(1) & self._front & group.face
 
 
 def robust_middle(

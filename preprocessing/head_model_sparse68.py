@@ -12,8 +12,10 @@ from preprocessing.head_model_embedding import Embedding
 from preprocessing.head_model_points import STATIC_51
 
 JAW_POINTS = 17
+EAR_ANGLE_RAD = 1.35
+"""Angle of the first and last ray from straight ahead: just in front of the ears."""
 CHIN_POINT = 152
-GONION_DIP = 0.30
+GONION_DIP = 0.22
 """How far the jaw line runs below the straight way from ear to chin, as a share of its reach."""
 
 
@@ -35,6 +37,9 @@ def jaw_line(
     """Seventeen fixed places from ear to ear along the jaw of the mean head.
 
     Rays leave the middle between the ears' fronts, fanning from one ear over the chin to the other.
+
+    Raises:
+        RuntimeError: a ray meets no skin (the mesh is not a head with ears and a chin).
     """
     template = model.template
     triangle = model.triangle
@@ -46,8 +51,9 @@ def jaw_line(
     corners = template[triangle[int(embedding.face[CHIN_POINT])]]
     chin = (corners * torch.from_numpy(embedding.barycentric[CHIN_POINT])[:, None].float()).sum(0)
     forward = (chin - centre) * torch.tensor([0.0, 1.0, 1.0])
-    angle = torch.linspace(-torch.pi / 2, torch.pi / 2, JAW_POINTS)
-    dip = GONION_DIP * torch.linalg.vector_norm(forward) * torch.sin(2 * angle.abs())
+    angle = torch.linspace(-EAR_ANGLE_RAD, EAR_ANGLE_RAD, JAW_POINTS)
+    bow = torch.sin(torch.pi * angle.abs() / EAR_ANGLE_RAD)
+    dip = GONION_DIP * torch.linalg.vector_norm(forward) * bow
     reach = lateral[0] * torch.sin(angle)
     directions = torch.stack([reach, torch.zeros_like(reach), torch.zeros_like(reach)], -1)
     directions = directions + torch.cos(angle)[:, None] * forward
@@ -58,4 +64,6 @@ def jaw_line(
     skin = parts[triangle].all(-1).nonzero()[:, 0]
     far = centre + directions / torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
     hit, weights = cast_rays(template, triangle[skin], far, centre - far)
+    if bool((hit < 0).any()):
+        raise RuntimeError("a ray of the jaw line misses the mean head's skin")
     return skin[hit].numpy(), weights.double().numpy()
