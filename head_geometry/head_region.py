@@ -19,6 +19,8 @@ CUT_BELOW_CHIN_M = 0.022
 RING_HALF_HEIGHT_M = 0.012
 # Half-width of the soft edge.
 SOFTNESS_M = 0.004
+# Hair and ears at the height of the cut reach this far beyond the mesh's outline; higher up, further.
+HAIR_MARGIN_M = 0.015
 
 
 def head_region(
@@ -31,9 +33,10 @@ def head_region(
     """Soft mask of the pixels on the head's side of the neck cut; the rest of a person is torso.
 
     The union of two parts: the outline of the posed head above the cut (so that a chin that is pitched
-    down or opened wide stays head), and everything above the line through the cut's front along the
-    head's sideways axis (so that hair and ears that no mesh covers are head). Background pixels above
-    the line are 1 too: multiply with a person matte.
+    down or opened wide stays head), and what lies above the line through the cut's front along the
+    head's sideways axis (so that hair and ears that no mesh covers are head) and, sideways, no further from
+    the outline than its height above the line and a margin (so that shoulders are torso). Background
+    pixels there are 1 too: multiply with a person matte.
 
     Args:
         model: The head model that ``vertices`` belong to.
@@ -53,7 +56,8 @@ def head_region(
     camera_from_head, intrinsics = camera_from_head.to(vertices), intrinsics.to(vertices)
     placed = transform(camera_from_head, vertices)
     pixels = project(placed, intrinsics)
-    softness = (SOFTNESS_M * intrinsics[0, 0] / placed[front, 2].mean()).clamp_min(0.7)
+    px_per_m = intrinsics[0, 0] / placed[front, 2].mean()
+    softness = (SOFTNESS_M * px_per_m).clamp_min(0.7)
 
     width, height = size
     x = torch.arange(width, dtype=dtype, device=device)
@@ -62,7 +66,10 @@ def head_region(
     above_line = (normal[1] * y - offset)[:, None] + normal[0] * x
     a, b, c = _hull_lines(pixels[above]).unbind(1)
     in_hull = -((b[:, None] * y + c[:, None])[:, :, None] + a[:, None, None] * x).amax(0)
-    return torch.sigmoid(torch.maximum(above_line, in_hull) / (0.5 * softness))
+    # Shoulders may rise above the line: near it only what is close to the mesh is head.
+    beside = HAIR_MARGIN_M * px_per_m + in_hull + above_line
+    hair = torch.minimum(above_line, beside)
+    return torch.sigmoid(torch.maximum(hair, in_hull) / (0.5 * softness))
 
 
 def cut_height_m(model: HeadModel) -> float:

@@ -52,16 +52,23 @@ def test_head_vertices_are_head_and_neck_base_is_torso(model, turn):
 def test_cut_is_straight_and_soft_for_a_frontal_head(model):
     mask = head_region(model, model.template, camera_from_head([0.0, 0, 0]), INTRINSICS, SIZE)
     assert torch.allclose(mask[:, 0], mask[:, -1], atol=1e-3)
-    half = (mask[:, 0] > 0.5).sum() - 0.5
+    half = (mask[:, 48] > 0.5).sum() - 0.5
     expected = 50.0 - 260 * cut_height_m(model) / (0.7 - 0.03)
     assert abs(float(half) - expected) < 4
-    assert ((mask[:, 0] > 0.05) & (mask[:, 0] < 0.95)).sum() >= 2
+    assert ((mask[:, 48] > 0.05) & (mask[:, 48] < 0.95)).sum() >= 2
+
+
+def test_shoulders_above_the_line_are_torso_and_hair_is_head(model):
+    mask = head_region(model, model.template, camera_from_head([0.0, 0, 0]), INTRINSICS, SIZE)
+    cut_row = 50.0 - 260 * cut_height_m(model) / (0.7 - 0.03)
+    assert float(mask[round(cut_row) - 6, 2]) < 0.05
+    assert float(mask[round(cut_row) - 60, 14]) > 0.95
 
 
 def test_line_follows_roll(model):
     mask = head_region(model, model.template, camera_from_head([0.0, 0, 0.3]), INTRINSICS, SIZE)
-    left, right = (float((mask[:, column] > 0.5).sum()) for column in (2, 92))
-    assert abs(abs(left - right) - 90 * math.tan(0.3)) < 3
+    left, right = (float((mask[:, column] > 0.5).sum()) for column in (44, 68))
+    assert abs(abs(left - right) - 24 * math.tan(0.3)) < 3
 
 
 def test_opened_chin_stays_head(model):
