@@ -12,7 +12,7 @@ from torch import Tensor
 from avatar_models.dataset import SubjectData
 from avatar_models.interface import Driving
 from avatar_models.monoavatar.neighbours import VertexGrid, build_grid
-from avatar_models.monoavatar.shell import Shell, reach_of_pixels, spread_thickness
+from avatar_models.monoavatar.shell import MAX_THICKNESS_M, Shell, reach_of_pixels, spread_thickness
 from head_geometry.cameras import pixel_rays
 
 # Memory that prepared frames may take; the oldest are dropped and made again when needed.
@@ -145,7 +145,10 @@ def fit_thickness(data: SubjectData, shell: Shell) -> None:
         pixel = missing.nonzero()[:, 0]
         if len(pixel) == 0:
             continue
-        used = shell.triangle.unique()
-        distance, nearest = reach_of_pixels(driving.vertices[used], *rays_of(driving, pixel))
-        wanted.scatter_reduce_(0, used[nearest], 1.1 * distance + 0.004, "amax")
+        skin = shell.triangle[shell.is_outer].unique()
+        distance, nearest = reach_of_pixels(driving.vertices[skin], *rays_of(driving, pixel))
+        # What lies further out is no hair.
+        near = distance < MAX_THICKNESS_M
+        asked = 1.1 * distance[near] + 0.004
+        wanted.scatter_reduce_(0, skin[nearest[near]], asked, "amax")
     shell.thickness_m.copy_(spread_thickness(data.neutral, wanted))

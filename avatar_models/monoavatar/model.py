@@ -294,9 +294,10 @@ class MonoAvatar(AvatarModel):
             chosen = torch.randint(n, (per_frame,), generator=generator, device=data.device)
             pixel = ready.rays.pixel.index_select(0, chosen).long()
             origin, direction = rays_of(ready.driving, pixel)
-            image = data.image_bytes(frame).view(-1, 3).index_select(0, pixel).float() / 255
-            alpha = data.alpha_bytes(frame).view(-1).index_select(0, pixel).float() / 255
-            region = data.head_region(frame).view(-1).index_select(0, pixel)
+            row, column = pixel // data.image_size[0], pixel % data.image_size[0]
+            image = data.image_bytes(frame)[row, column].float() / 255
+            alpha = data.alpha_bytes(frame)[row, column].float() / 255
+            region = data.head_region(frame)[row, column]
             head = (alpha * region)[:, None]
             near, far = ready.rays.near[chosen], ready.rays.far[chosen]
             parts.append((origin, direction, near, far, image * head + 1 - head, head[:, 0]))

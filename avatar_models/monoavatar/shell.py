@@ -15,9 +15,11 @@ INTERIOR_PARTS = ("eye_left", "eye_right", "teeth", "tongue", "mouth_cavity")
 # How far the shell reaches beyond the mesh where the mattes ask for nothing more, metres.
 BASE_THICKNESS_M = 0.010
 # Hair further out than this is given up, metres.
-MAX_THICKNESS_M = 0.12
+MAX_THICKNESS_M = 0.08
 # Surfaces this far behind the mesh's first surface are still sampled, metres.
 INNER_MARGIN_M = 0.010
+# Depth looked at where a ray meets the shell from inside, or once only, metres.
+OPEN_SPAN_M = 0.04
 # The mesh is kept down to this far below the neck cut, metres.
 BELOW_CUT_M = 0.03
 
@@ -83,16 +85,20 @@ class Shell(nn.Module):
         thick = vertices + self.normals(vertices) * self.thickness_m[:, None]
         skin = self.triangle[self.is_outer]
         entry_m, facing = hit_distance(thick, skin, origins, directions)
-        reach_m = torch.linalg.vector_norm(vertices - origins[:1], dim=-1).amax() + 0.3
-        back = hit_distance(thick, skin, origins + reach_m * directions, -directions)
-        exit_m = reach_m - back[0]
-        # A shell that is open at the neck may be met from inside first.
-        near = torch.where(facing < 0, (exit_m - 0.15).clamp_min(0), entry_m)
         surface_m, _ = hit_distance(vertices, self.triangle, origins, directions)
-        far = torch.minimum(surface_m + INNER_MARGIN_M, exit_m)
+        # Beside the mesh, the way out: cast back from behind the head.
+        beside = (torch.isinf(surface_m) & ~torch.isinf(entry_m)).nonzero()[:, 0]
+        reach_m = torch.linalg.vector_norm(vertices - origins[:1], dim=-1).amax() + 0.3
+        back = -directions[beside]
+        exit_m, _ = hit_distance(thick, skin, origins[beside] - reach_m * back, back)
+        far = surface_m + INNER_MARGIN_M
+        far[beside] = reach_m - exit_m
+        # A shell that is open at the neck may be met from inside first, or once only.
+        near = torch.where(facing < 0, (entry_m - OPEN_SPAN_M).clamp_min(0), entry_m)
         missed = torch.isinf(entry_m)
         near = torch.where(missed, 0.0, near)
-        return near, torch.where(missed, near, torch.maximum(far, near))
+        far = torch.maximum(far, near + 0.5 * OPEN_SPAN_M)
+        return near, torch.where(missed, near, far)
 
 
 def hit_distance(
