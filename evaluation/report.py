@@ -32,7 +32,7 @@ from evaluation.report_videos import Film
 from evaluation.text_files import write_whole
 from head_geometry.head_model import HeadModel
 
-log = logging.getLogger(__name__)
+LOGGER = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).with_name("templates")
 TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note")
@@ -173,6 +173,7 @@ def main(options: Options) -> None:
     Raises:
         InputError: a file that the report needs is missing or cannot be read.
     """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     table = read_score_table(options.results / "tables" / "scores.csv")
     head_model_path = find_head_model(options.results, options.head_model)
     head_model = HeadModel.load(head_model_path)
@@ -187,7 +188,7 @@ def main(options: Options) -> None:
         sections.append(section)
         origins[name] = _origins(found, options.results)
         write_whole(options.out.parent / f"contact_{name}.png", encode(section.contact, kind="png"))
-        log.info("%s: pictures and films are made", name)
+        LOGGER.info("%s: pictures and films are made", name)
     write_whole(options.out, make_page(options, table, sections, origins))
 
 

@@ -26,6 +26,8 @@ HEAT_COLOURS = "inferno"
 DETECTED_COLOUR = (64, 222, 128)
 FITTED_COLOUR = (255, 72, 160)
 MATTE_COLOUR = (255, 206, 64)
+# Direction towards the light, unit length, OpenCV camera axes.
+LIGHT = (-0.36, -0.48, -0.8)
 
 
 def tile_side(image_side: int, columns: int) -> int:
@@ -141,13 +143,13 @@ def draw_outline(picture: Picture, opacity: UInt8[np.ndarray, "height width"]) -
 
 
 def draw_mesh(picture: Picture, clip: FittedClip, frame: int) -> Picture:
-    """The posed head mesh, shaded by its slope to the camera, half transparent over the picture."""
+    """The posed head mesh, lit from above the camera's left, half transparent over the picture."""
     raster = clip.raster(frame)
     covered = (raster.face_id >= 0).numpy()
     corners = transform(clip.camera(frame), clip.vertices(frame))[clip.head_model.triangle]
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    slope = torch.nn.functional.normalize(normal, dim=-1)[:, 2].abs().numpy()
-    shade = 0.25 + 0.75 * slope[raster.face_id.numpy()[covered]]
+    lit = torch.nn.functional.normalize(normal, dim=-1) @ normal.new_tensor(LIGHT)
+    shade = 0.15 + 0.85 * lit.abs().numpy()[raster.face_id.numpy()[covered]] ** 1.5
     colour = shade[:, None] * np.array([150, 190, 255])
     drawn = picture.astype(np.float32)
     drawn[covered] = 0.35 * drawn[covered] + 0.65 * colour

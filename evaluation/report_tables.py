@@ -29,6 +29,9 @@ HEADLINES = (
 )
 
 
+MISSING = "missing"
+
+
 @dataclass(frozen=True)
 class Cell:
     """One value as shown."""
@@ -49,6 +52,11 @@ class TableRow:
     definition: str
     headline: bool
     cells: tuple[Cell, ...]
+
+    @property
+    def why_missing(self) -> str:
+        """Why a model has no value; empty where all have one."""
+        return next((cell.note for cell in self.cells if cell.text == MISSING), "")
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ def _cell(of_metric: pd.DataFrame, model: str, best: bool) -> Cell:
     row = of_model.iloc[0]
     note = str(row["note"])
     if np.isnan(row["value"]):
-        return Cell("missing", "", best=False, note=note.removeprefix("missing: "))
+        return Cell(MISSING, "", best=False, note=note.removeprefix("missing: "))
     digits = significant_decimals(row["value"])
     interval = ""
     if not np.isnan(row["ci_low"]):

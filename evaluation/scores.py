@@ -33,7 +33,7 @@ from evaluation.score_frames import (
 from evaluation.truth import FittedClip, read_pictures
 from head_geometry.head_model import HeadModel
 
-log = logging.getLogger(__name__)
+LOGGER = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 8
 LPIPS_REASON = (
@@ -189,6 +189,7 @@ def main(options: Options) -> None:
     Raises:
         InputError: the files do not belong together, or a scored frame was trained on.
     """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     with open_artifact(options.render, RENDER) as reader:
         driver_frame = reader.read("driver_frame").astype(np.int64)
         render_time_s = reader.read("render_time_s").astype(np.float64)
@@ -225,7 +226,7 @@ def main(options: Options) -> None:
     }
     provenance = make_provenance("evaluation.scores", options, inputs)
     write_artifact(options.out, SCORES, to_arrays(scores, driver_frame), provenance)
-    log.info("%s: %d frames scored", options.out, scores.n_frames)
+    LOGGER.info("%s: %d frames scored", options.out, scores.n_frames)
 
 
 if __name__ == "__main__":

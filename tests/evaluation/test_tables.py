@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -147,3 +150,15 @@ def test_values_show_four_digits():
     assert format_value(0.94321, np.nan, np.nan) == "0.9432"
     assert format_value(345.67, np.nan, np.nan) == "345.7"
     assert format_value(float("nan"), 1.0, 2.0) == "—"
+
+
+def test_the_command_line_ends_with_one_sentence(tmp_path):
+    arguments = ["--subjects", "ann", "--models", "m", "--split", "tail-20"]
+    arguments += ["--csv", str(tmp_path / "a.csv"), "--markdown", str(tmp_path / "a.md")]
+    command = [sys.executable, "-m", "evaluation.tables", "--scores", str(tmp_path / "no.h5")]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "no.h5: no such file; run the step that makes it" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
