@@ -53,7 +53,7 @@ class FaceDetector:
         Raises:
             InputError: the file is missing or damaged.
         """
-        self._network = Network(read_model_file(model_path))
+        self._network = Network(read_model_file(model_path), str(model_path))
         self._anchors = _anchor_centers()
         self._min_score = min_score
 
@@ -62,7 +62,7 @@ class FaceDetector:
         height, width = image.shape[:2]
         side = float(max(height, width))
         square = RotatedSquare(width / 2, height / 2, side)
-        pixels = sample_square(image, square, INPUT_SIZE, border="black", gain=2 / 255, offset=-1)
+        pixels = sample_square(image, square, INPUT_SIZE, border="black", gain=2 / 255, offset=-1.0)
         outputs = self._network.run({"input": pixels})
         boxes, points, scores = _decode(
             outputs["regressors"][0], outputs["classificators"][0, :, 0], self._anchors

@@ -12,7 +12,6 @@ from jaxtyping import Float, Float32, UInt8
 from preprocessing.face_detector import Detections, FaceDetector
 from preprocessing.landmark_operators import MESH_OPERATORS
 from preprocessing.landmark_roi import RotatedSquare, sample_square, square_around
-from preprocessing.tflite import read_model_file
 from preprocessing.tflite_graph import SplitNetwork
 
 INPUT_SIZE = 192
@@ -65,7 +64,7 @@ class FaceMesh:
         Raises:
             InputError: the file is missing, damaged or another network.
         """
-        self._network = SplitNetwork(read_model_file(model_path), MESH_OPERATORS)
+        self._network = SplitNetwork(model_path, MESH_OPERATORS)
         options = self._network.step_options
         self._replaced = {name: options[step]["subset_idxs"] for name, step in REFINED.items()}
 

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from artifacts.errors import InputError
-from preprocessing.tflite import read_model_file
 from preprocessing.tflite_graph import SplitNetwork
 
 # Pixels along each side of the network's input and of its mask.
@@ -32,7 +31,7 @@ class Segmenter:
             InputError: the file is missing, damaged or another network.
         """
         self._network = SplitNetwork(
-            read_model_file(model_path),
+            model_path,
             {"Convolution2DTransposeBias": transposed_convolution},
             options_parser=_read_transposed_options,
         )

@@ -37,22 +37,22 @@ class Network:
     time: make one per thread.
     """
 
-    def __init__(self, content: bytes, threads: int = 1) -> None:
-        """Prepare the network.
+    def __init__(self, content: bytes, source: str) -> None:
+        """Prepare the network; one run uses one thread, which for networks of this size is the fastest.
 
         Args:
             content: A whole ``.tflite`` file.
-            threads: Threads that one run may use.
+            source: Where it came from, for error messages.
 
         Raises:
             InputError: the file is damaged or holds an operator that LiteRT does not know.
         """
         try:
-            self._interpreter: Any = Interpreter(model_content=content, num_threads=threads)
+            self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                f"the network cannot be loaded ({error}); delete its file and fetch it again"
+                f"{source}: the network cannot be loaded ({error}); delete the file and fetch it again"
             ) from error
         self._inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
         self._outputs = {d["name"]: d for d in self._interpreter.get_output_details()}

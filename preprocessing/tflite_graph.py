@@ -6,8 +6,10 @@ operators, as plain functions over arrays that get their options from the graph 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -16,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from artifacts.errors import InputError
-from preprocessing.tflite import Network
+from preprocessing.tflite import Network, read_model_file
 
 # A custom operator: (options read from the graph, inputs) -> output.
 CustomFunction = Callable[[Mapping[str, Any], Sequence[np.ndarray]], np.ndarray]
@@ -54,25 +56,29 @@ class SplitNetwork:
 
     def __init__(
         self,
-        content: bytes,
+        path: Path,
         functions: Mapping[str, CustomFunction],
         options_parser: Callable[[bytes], Mapping[str, Any]] | None = None,
-        threads: int = 1,
     ) -> None:
         """Cut and load the network.
 
         Args:
-            content: A whole ``.tflite`` file with one subgraph.
+            path: A ``.tflite`` file with one subgraph.
             functions: Custom operator's name to the function that computes it.
             options_parser: Reads an operator's options; by default flexbuffers, as MediaPipe writes them.
-            threads: Threads that one run of a segment may use.
 
         Raises:
-            InputError: the file is damaged or holds a custom operator that has no function here.
+            InputError: the file is missing, damaged or holds a custom operator that has no function here.
         """
-        parser = options_parser or read_flexbuffer
-        graph = _Graph(content)
-        stages = graph.stages(functions, parser)
+        content = read_model_file(path)
+        try:
+            graph = _Graph(content)
+            stages = graph.stages(functions, options_parser or read_flexbuffer)
+        except (struct.error, IndexError, TypeError, AttributeError) as error:
+            # What reading a flatbuffer beyond its end raises.
+            raise InputError(
+                f"{path}: the network is damaged ({error}); delete the file and fetch it again"
+            ) from error
         self._segments: list[Network | None] = []
         self._steps = [stage.steps for stage in stages]
         self._outputs = graph.output_names
@@ -85,7 +91,7 @@ class SplitNetwork:
             later |= graph.operator_inputs(stage.operators)
         for stage, needed in zip(stages, reversed(needed_after), strict=True):
             part = graph.extract(stage.operators, needed)
-            self._segments.append(None if part is None else Network(part, threads))
+            self._segments.append(None if part is None else Network(part, str(path)))
 
     @property
     def step_options(self) -> dict[str, Mapping[str, Any]]:
