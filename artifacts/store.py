@@ -6,6 +6,7 @@ the disk and renamed. Equal arrays give equal bytes (no timestamps, fixed creati
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from artifacts.schema import ArraySpec, ArtifactSpec
 
 # Free names inside a tensor group use dots, never slashes: one flat group, no path tricks.
 Arrays = Mapping[str, np.ndarray]
+# What HDF5 still has to write when a disk is full: a cache of 1 MiB per dataset, and its tables.
+RESERVE_BYTES = 4 << 20
 
 
 def _stored_dtype(spec: ArraySpec, array: np.ndarray) -> np.dtype[Any]:
@@ -103,6 +106,8 @@ class ArtifactWriter:
         start = dataset.shape[0]
         dataset.resize(start + rows.shape[0], axis=0)
         dataset[start:] = rows
+        # Written now, while the handle is open: an error while h5py forgets the handle would be lost.
+        dataset.flush()
 
     def put_tensors(self, tensors: Arrays) -> None:
         """Write the freely named arrays of the kind's tensor group.
@@ -142,19 +147,37 @@ def open_writer(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    reserve = path.with_name(path.name + ".reserve.partial")
     partial.unlink(missing_ok=True)
     try:
+        reserve.write_bytes(b"\1" * RESERVE_BYTES)
         with h5py.File(partial, "w", track_order=False) as file:
             file.attrs["artifact_kind"] = spec.kind
             file.attrs["artifact_version"] = "{}.{}".format(*spec.version)
             file.attrs["provenance_json"] = encode_provenance(provenance)
-            yield ArtifactWriter(file, spec, path)
-            _check_file(file, spec, path)
+            try:
+                yield ArtifactWriter(file, spec, path)
+                _check_file(file, spec, path)
+                file.flush()
+            except BaseException as error:
+                _give_back_space(partial, reserve)
+                full = isinstance(error, OSError | RuntimeError)
+                if full and os.strerror(errno.ENOSPC) in str(error):
+                    # h5py's own message has several lines, and no errno for a failed flush.
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+                raise
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+        reserve.unlink(missing_ok=True)
+
+
+def _give_back_space(partial: Path, reserve: Path) -> None:
+    """Make room on a full disk: HDF5 crashes the process where it cannot write its caches while closing."""
+    reserve.unlink(missing_ok=True)
+    os.truncate(partial, 0)
 
 
 def write_artifact(
