@@ -74,7 +74,7 @@ class SplitNetwork:
         try:
             graph = _Graph(content)
             stages = graph.stages(functions, options_parser or read_flexbuffer)
-        except (struct.error, IndexError, TypeError, AttributeError) as error:
+        except (struct.error, IndexError, AttributeError) as error:
             # What reading a flatbuffer beyond its end raises.
             raise InputError(
                 f"{path}: the network is damaged ({error}); delete the file and fetch it again"
@@ -133,7 +133,7 @@ class _Graph:
             for tensor in operator.outputs
         }
         self._variable: set[int] = set()
-        self.output_names = [self._name(tensor) for tensor in self._graph.outputs]
+        self.output_names = [self._name(int(tensor)) for tensor in self._graph.outputs]
 
     def _name(self, tensor: int) -> str:
         return self._graph.tensors[tensor].name.decode()

@@ -63,8 +63,8 @@ def test_a_face_that_moves_takes_its_box_along(detector, size):
         image = _room(*size)
         paste(image, person(200), corner)
         centers.append(detector.detect(image).keypoints[0].mean(axis=0))
-    # One pixel of the network's input is five of the image.
-    np.testing.assert_allclose(centers[1] - centers[0], [50, 30], atol=5)
+    # One pixel of the network's input is five of the image; it is right to about one.
+    np.testing.assert_allclose(centers[1] - centers[0], [50, 30], atol=7.5)
 
 
 def test_two_people_are_two_faces(detector):
