@@ -119,7 +119,7 @@ def _without_duplicates(boxes: Float[np.ndarray, "detection 4"]) -> Float[np.nda
     return np.array(kept, dtype=np.float64).reshape(-1, 4)
 
 
-def follow_faces(detections: Iterable[Float64[np.ndarray, "detection 4"]]) -> list[Track]:
+def follow_faces(detections: Iterable[Float64[np.ndarray, "_ 4"]]) -> list[Track]:
     """Join the faces of successive frames to persons; the greatest (:attr:`Track.weight`) comes first."""
     tracks: list[Track] = []
     for sample, boxes in enumerate(detections):

@@ -3,6 +3,7 @@ import pytest
 from clips import EXACT, H264, ffmpeg_or_fail, gradient_frames, write_clip, write_sound
 
 from artifacts.errors import InputError
+from media.ffmpeg import FfmpegProcess
 from media.video import PixelRectangle, TimeSpan, decode_audio, decode_frames, probe
 
 
@@ -158,3 +159,14 @@ def test_stopping_early_leaves_no_process(exact):
     stream.close()
     running = [p for p in psutil.Process().children(recursive=True) if "ffmpeg" in p.name()]
     assert not running
+
+
+def test_a_long_log_does_not_block():
+    """A pipe holds 64 kB; ffmpeg's log may be longer."""
+    noisy = ["-f", "lavfi", "-i", "testsrc=s=32x32:d=60", "-vf", "showinfo", "-f", "null", "-"]
+    process = FfmpegProcess(noisy)
+    try:
+        assert process.wait() == 0
+        assert len(process.log()) > 70_000
+    finally:
+        process.stop()
