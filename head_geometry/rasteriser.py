@@ -67,7 +67,7 @@ def rasterise(
     columns = torch.arange(left, right, device=vertices.device, dtype=torch.float64)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     pixels = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
-    directions = (pixels @ inverse.mT).float()
+    directions = pixels @ inverse.mT
     directions = directions / directions[:, 2:]
     hit = first_hits(vertices, triangle, torch.zeros_like(directions), directions)
     met = hit >= 0

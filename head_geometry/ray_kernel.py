@@ -1,10 +1,13 @@
 # Warp reads the source and the annotations of its kernels: no `from __future__ import annotations`, no jaxtyping.
 """The Warp kernel behind :mod:`head_geometry.rasteriser`."""
 
+from typing import no_type_check
+
 import warp as wp
 
 
 @wp.kernel
+@no_type_check
 def cast_first_hits(
     mesh: wp.uint64,
     origins: wp.array(dtype=wp.vec3),  # pyright: ignore[reportInvalidTypeForm]
