@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from artifacts.errors import InputError
 from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS, MATTE
@@ -64,7 +65,8 @@ def main(options: Options) -> None:
     torch.manual_seed(0)
     head = HeadModel.load(options.head_model)
     landmarks = read_artifact(options.landmarks, LANDMARKS)
-    if not landmarks["valid"].any():
+    faceless = not landmarks["valid"].any()
+    if faceless and options.subject_fit is None:
         raise InputError(
             f"{options.landmarks}: no frame shows a face; choose a clip in which the face is seen"
         )
@@ -76,10 +78,8 @@ def main(options: Options) -> None:
         fit = fit_render(read_artifact(options.subject_fit, FACE_FIT), head, landmarks, settings)
         torso = no_torso(len(landmarks["valid"]))
     seconds = time.perf_counter() - started
-    log.info(
-        "%d frames in %.1f s, median NME %.4f",
-        len(fit.nme), seconds, float(np.median(fit.nme[landmarks["valid"]])),
-    )  # fmt: skip
+    nme = 0.0 if faceless else float(np.median(fit.nme[landmarks["valid"]]))
+    log.info("%d frames in %.1f s, median NME %.4f", len(fit.nme), seconds, nme)
     named = {"landmarks": options.landmarks, "head_model": options.head_model}
     named |= {
         name: path
@@ -155,6 +155,8 @@ def fit_render(
         torch.from_numpy(held["intrinsics"]), (old_width, old_height), (width, height)
     )
     identities = int(np.flatnonzero(held["identity"])[-1]) + 1 if held["identity"].any() else 1
+    if not landmarks["valid"].any():
+        return rest_fit(held, len(landmarks["valid"]), intrinsics.numpy())
     model = weigh(make_landmark_model(head, identities), settings)
     subject = Subject(
         identity=torch.from_numpy(held["identity"][:identities]).double(),
@@ -165,6 +167,21 @@ def fit_render(
     seen = observe(model, points, landmarks["valid"], intrinsics[:2, 2], settings)
     state = fit_frames(model, subject, seen, settings)
     return describe_fit(head, model, state, seen, points)
+
+
+def rest_fit(
+    held: dict[str, np.ndarray], frames: int, intrinsics: Float[np.ndarray, "3 3"]
+) -> ClipFit:
+    """Renders in which no face is found (a poor avatar): the subject at rest, every frame marked as not valid."""
+    return ClipFit(
+        identity=held["identity"],
+        expression=np.zeros((frames, held["expression"].shape[1]), np.float32),
+        joint_rotation=np.zeros((frames, *held["joint_rotation"].shape[1:]), np.float32),
+        camera_from_head=np.repeat(held["world_from_head"][:1], frames, axis=0),
+        intrinsics=intrinsics,
+        landmark_offset=held["landmark_offset"],
+        nme=np.zeros(frames, np.float32),
+    )
 
 
 def artifact_arrays(fit: ClipFit, torso: Torso, landmarks: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -1,0 +1,270 @@
+"""The workflow on a toy clip, from the clip to the report."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from workflow_project import ROOT, TOY_CONFIG, Project
+
+from artifacts.kinds import AVATAR, FACE_FIT, FRAMES, LANDMARKS, MATTE, RENDER, SCORES
+from artifacts.store import open_artifact
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+MODELS = TOY_CONFIG["models"]
+
+
+def copy_of(project: Project, folder: Path) -> Project:
+    """The same project with its results and Snakemake's records, in another folder."""
+    shutil.copytree(project.folder, folder, copy_function=shutil.copy2)
+    return Project(folder)
+
+
+def planned_rules(project: Project, *arguments: str) -> set[str]:
+    """Rules that a run would execute."""
+    done = project.run("--dry-run", "--quiet", "host", "reason", *arguments)
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    return {line.removeprefix("rule ").rstrip(":") for line in lines if line.startswith("rule ")}
+
+
+def test_every_result_is_there_and_of_its_kind(toy_run: Project):
+    kinds = {"frames": FRAMES, "landmarks": LANDMARKS, "matte": MATTE, "face_fit": FACE_FIT}
+    for name, spec in kinds.items():
+        with open_artifact(toy_run.path(f"toy/{name}.h5"), spec) as reader:
+            assert reader.provenance["step"] == f"preprocessing.{name}"
+    for model in MODELS:
+        with open_artifact(toy_run.path(f"toy/{model}/avatar.h5"), AVATAR) as reader:
+            assert str(reader.read("model_name")) == model
+        with open_artifact(toy_run.path(f"toy/{model}/render_self.h5"), RENDER) as reader:
+            assert reader.shape("image") == (6, 64, 64, 3)
+        with open_artifact(toy_run.path(f"toy/{model}/render_orbit.h5"), RENDER) as reader:
+            assert reader.shape("image") == (3, 64, 64, 3)
+        with open_artifact(toy_run.path(f"toy/{model}/scores.h5"), SCORES) as reader:
+            assert reader.shape("driver_frame") == (6,)
+        for view in ("self", "orbit"):
+            assert toy_run.path(f"toy/{model}/render_{view}.mp4").stat().st_size > 500
+    assert not list(toy_run.folder.rglob("*.partial"))
+    assert not list(toy_run.folder.rglob("*.checkpoint*"))
+
+
+def test_the_table_is_long_and_complete(toy_run: Project):
+    table = pd.read_csv(toy_run.path("tables/scores.csv"))
+    columns = ["subject", "model", "split", "metric", "value", "ci_low", "ci_high", "n", "unit"]
+    assert list(table.columns[: len(columns)]) == columns
+    assert set(table["model"]) == set(MODELS)
+    assert set(table["split"]) == {"tail-20"}
+    assert table["metric"].str.startswith("psnr").any()
+
+
+def test_the_report_is_one_page(toy_run: Project):
+    page = toy_run.path("report/index.html").read_text(encoding="utf-8")
+    for word in (*MODELS, "toy", "data:video/mp4;base64,", "Apache-2.0"):
+        assert word in page
+    assert 'src="http' not in page
+    assert "carphone_pristine.mp4" in toy_run.path("licences.md").read_text(encoding="utf-8")
+
+
+def test_a_second_run_does_nothing(toy_run: Project):
+    done = toy_run.run("--cores", "2")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout
+
+
+def test_every_job_left_a_log_and_a_benchmark(toy_run: Project):
+    for kind, suffix in (("logs", ".log"), ("benchmarks", ".tsv")):
+        names = {path.stem for path in toy_run.path(kind).rglob(f"*{suffix}")}
+        for step in (
+            "frames",
+            "landmarks",
+            "matte",
+            "face_fit",
+            "train_avatar",
+            "scores",
+            "tables",
+        ):
+            assert step in names
+
+
+@pytest.mark.parametrize(
+    ("deleted", "rules"),
+    [
+        ("report/index.html", {"all", "report"}),
+        ("toy/nearest_frame/scores.h5", {"all", "report", "scores", "tables"}),
+        ("toy/matte.h5", {"matte", "face_fit", "train_avatar", "render_avatar", "scores"}),
+    ],
+)
+def test_only_what_is_missing_and_what_follows_is_made_again(
+    toy_run: Project, tmp_path: Path, deleted: str, rules: set[str]
+):
+    project = copy_of(toy_run, tmp_path / "copy")
+    project.path(deleted).unlink()
+    planned = planned_rules(project)
+    assert rules <= planned
+    assert not {"frames", "landmarks", "head_model", "asset"} & planned
+
+
+def test_a_deleted_table_is_made_again_as_it_was(toy_run: Project, tmp_path: Path):
+    project = copy_of(toy_run, tmp_path / "copy")
+    before = project.path("tables/scores.csv").read_bytes()
+    project.path("tables/scores.csv").unlink()
+    done = project.run("--cores", "2", "results/tables/scores.csv")
+    assert done.returncode == 0, done.stdout
+    assert project.path("tables/scores.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "rules", "others"),
+    [
+        ({"seed": 1}, {"train_avatar", "render_avatar", "scores"}, {"face_fit", "frames"}),
+        ({"face_fit": {"identities": 20}}, {"face_fit", "train_avatar"}, {"matte", "head_model"}),
+        (
+            {"model_options": TOY_CONFIG["model_options"] | {"nearest_frame": {"steps": 6}}},
+            {"train_avatar"},
+            {"face_fit"},
+        ),
+    ],
+)
+def test_a_changed_option_reruns_what_depends_on_it(
+    toy_run: Project, tmp_path: Path, change: dict, rules: set[str], others: set[str]
+):
+    project = copy_of(toy_run, tmp_path / "copy")
+    project.config |= change
+    project.write_config()
+    planned = planned_rules(project)
+    assert rules <= planned
+    assert not others & planned
+
+
+def test_changed_code_reruns_its_step_and_a_comment_does_not(toy_run: Project, tmp_path: Path):
+    """Snakemake runs from a copy of the code whose matte step is edited."""
+    code = tmp_path / "code"
+    names = ["Snakefile", "rules", "workflow", "profiles", "envs", "artifacts", "assets"]
+    names += ["head_geometry", "preprocessing", "avatar_models", "evaluation", "media"]
+    code.mkdir()
+    for name in names:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, code / name, symlinks=True)
+        elif source.is_file():
+            shutil.copy(source, code / name)
+    project = copy_of(toy_run, tmp_path / "copy")
+    matte = code / "preprocessing/matte.py"
+    original = matte.read_text(encoding="utf-8")
+
+    def planned() -> str:
+        command = project.command("--dry-run", "--quiet", "host")
+        command[command.index(str(ROOT / "Snakefile"))] = str(code / "Snakefile")
+        done = subprocess.run(
+            command,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(code)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    matte.write_text(original.replace('"""', '"""Edited: ', 1) + "\n# A comment.\n")
+    assert "Nothing to be done" in planned()
+    matte.write_text(original + "\nEDITED = True\n")
+    assert "rule matte:" in planned()
+    assert "rule landmarks:" not in planned()
+
+
+def test_snakemakes_own_report(toy_run: Project, tmp_path: Path):
+    done = toy_run.run("--report", str(tmp_path / "report.html"))
+    assert done.returncode == 0, done.stdout
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "render_self.mp4" in page
+    assert "scores.csv" in page
+
+
+def test_dry_run_shows_the_plan(new_project: Callable[..., Project]):
+    done = new_project().run("--dry-run")
+    assert done.returncode == 0
+    for rule in ("frames", "head_model", "train_avatar", "render_avatar", "report"):
+        assert f"rule {rule}:" in done.stdout
+
+
+def test_two_subjects_drive_each_other(new_project: Callable[..., Project]):
+    clip = {"video": "carphone_pristine.mp4"}
+    project = new_project(subjects={"a": clip, "b-2": clip}, modes=["self", "orbit", "cross"])
+    done = project.run("--dry-run")
+    assert done.returncode == 0, done.stdout
+    for name in ("a/nearest_frame/render_cross_b-2.h5", "b-2/monoavatar_d/render_cross_a.mp4"):
+        assert f"results/{name}" in done.stdout
+    assert "render_cross_a" not in "".join(
+        line for line in done.stdout.splitlines() if "results/a/nearest" in line and "all" in line
+    )
+
+
+def test_list_reads_as_a_table_of_contents():
+    done = Project(ROOT).run("--list")
+    assert done.returncode == 0, done.stdout
+    rules = [line for line in done.stdout.splitlines() if "(" in line]
+    assert len(rules) >= 15
+    for line in rules:
+        assert line.endswith(".)"), line
+
+
+def test_lint_is_clean():
+    done = Project(ROOT).run("--lint")
+    assert done.returncode == 0, done.stdout
+
+
+def test_rules_follow_the_conventions():
+    """Every rule has log, benchmark, conda, threads, resources; no script or run blocks; def only in common.smk."""
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        text = path.read_text(encoding="utf-8")
+        blocks = (
+            text.split("\nrule ")[1:] if not text.startswith("rule ") else text.split("rule ")[1:]
+        )
+        for block in blocks:
+            name = block.split(":")[0]
+            for part in ("log", "benchmark", "conda", "threads", "resources", "params", "shell"):
+                assert f"\n    {part}:" in block, f"{path.name}: rule {name} has no {part}"
+            assert "mem_mb" in block, name
+            assert "runtime" in block, name
+            assert "\n    script:" not in block, name
+            assert "\n    run:" not in block, name
+        assert path.name == "common.smk" or "def " not in text
+    assert len((ROOT / "Snakefile").read_text(encoding="utf-8").splitlines()) <= 40
+    assert not list((ROOT / "workflow").rglob("*.py"))
+
+
+def test_environments_have_the_versions_of_constraints():
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    )
+    pins = {name.lower(): version for name, version in pins.items()}
+    used = set()
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        used |= set(part.split('"')[0] for part in path.read_text().split("../envs/")[1:])
+    files = {path.name: path for path in (ROOT / "envs").glob("*.yaml")}
+    assert used == files.keys()
+    for name, path in files.items():
+        packages = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"][-1]["pip"]
+        for package in packages:
+            library, version = package.split("==")
+            assert pins[library.lower()] == version, f"{name}: {library}"
+
+
+def test_references_are_not_stale():
+    """`python -m artifacts.document` and `python docs/make_config_page.py` make them again."""
+    from artifacts.document import artifact_reference
+
+    assert (ROOT / "docs/artifacts.md").read_text(encoding="utf-8") == artifact_reference()
+    sys.path.insert(0, str(ROOT / "docs"))
+    from make_config_page import config_reference
+
+    assert (ROOT / "docs/config.md").read_text(encoding="utf-8") == config_reference()
