@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 
 from artifacts.kinds import FRAMES, RENDER
 from artifacts.store import write_artifact
+from media.ffmpeg import file_url, run_ffmpeg
+from media.probe import probe
 
 
 def write_frames(path: Path, images: np.ndarray, rate_hz: float = 25.0) -> Path:
@@ -41,8 +42,9 @@ def write_render(path: Path, images: np.ndarray) -> Path:
 
 
 def decode_clip(path: Path) -> np.ndarray:
-    """All frames of a clip as ffmpeg decodes them, uncropped."""
-    stream = imageio_ffmpeg.read_frames(str(path))
-    width, height = next(stream)["size"]
-    shape = (height, width, 3)
-    return np.stack([np.frombuffer(frame, np.uint8).reshape(shape) for frame in stream])
+    """All frames of a clip as ffmpeg decodes them, uncropped, neither repeated nor dropped."""
+    width, height = probe(path).stored_size
+    to_rgb = ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:"]
+    status, pixels, log = run_ffmpeg(["-i", file_url(path), *to_rgb])
+    assert status == 0, log
+    return np.frombuffer(pixels, np.uint8).reshape(-1, height, width, 3)
