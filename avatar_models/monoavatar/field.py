@@ -121,7 +121,7 @@ class AnchoredField(nn.Module):
         weight = anchors.weight.to(hidden.dtype)[:, None]
         blended = torch.bmm(weight, torch.relu(hidden.view(-1, k, hidden.shape[-1])))[:, 0]
         trunk = self.trunk(self.neighbour_out(blended))
-        density = self.density_out(trunk)[:, 0].float()
+        density = self.density_out(trunk)[:, 0].to(anchors.offset.dtype)
         shade = torch.relu(self.colour_in(trunk) + view.index_select(0, ray))
-        colour = torch.sigmoid(self.colour_out(shade).float())
+        colour = torch.sigmoid(self.colour_out(shade).to(anchors.offset.dtype))
         return DENSITY_SCALE * nn.functional.softplus(density - 1), colour

@@ -132,7 +132,8 @@ class MonoAvatar(AvatarModel):
         code: Float[Tensor, "frame code"],
     ) -> Float[Tensor, "row feature"]:
         """Features of all vertices, the frames' vertices stacked."""
-        features = self.predictor(displacement, code)
+        with self._mixed():
+            features = self.predictor(displacement, code)
         if self.vertex_feature is not None:
             features = features + self.vertex_feature
         return features.flatten(0, 1)
@@ -150,17 +151,13 @@ class MonoAvatar(AvatarModel):
         frames = self._choose_frames(data, generator)
         prepared = [self._cache[frame] for frame in frames]
         batch, colour, opacity = self._draw_rays(data, frames, prepared, generator)
-        mixed = torch.autocast(
-            data.device.type, torch.bfloat16, enabled=self.config.mixed_precision
+        features = self.vertex_features(
+            torch.stack([p.driving.displacement for p in prepared]),
+            torch.stack([p.driving.code for p in prepared]),
         )
-        with mixed:
-            features = self.vertex_features(
-                torch.stack([p.driving.displacement for p in prepared]),
-                torch.stack([p.driving.code for p in prepared]),
-            )
-            posed = [p.posed for p in prepared]
-            warp = _WarpState(self.warp, self._open_bands(progress), frames, batch.count)
-            coarse, fine = self._two_passes(batch, posed, features, warp, progress, generator)
+        posed = [p.posed for p in prepared]
+        warp = _WarpState(self.warp, self._open_bands(progress), frames, batch.count)
+        coarse, fine = self._two_passes(batch, posed, features, warp, progress, generator)
         losses = {}
         for name, found in (("coarse", coarse), ("fine", fine)):
             error = found.seen.over(torch.ones(1, 3, device=data.device)) - colour
@@ -192,17 +189,15 @@ class MonoAvatar(AvatarModel):
         posed = pose_head(driving, self.shell)
         rays = shell_rays(driving, self.shell)
         image = torch.zeros(height * width, 4, device=device)
-        mixed = torch.autocast(device.type, torch.bfloat16, enabled=self.config.mixed_precision)
-        with mixed:
-            features = self.vertex_features(driving.displacement[None], driving.code[None])
-            size = RENDER_RAYS[device.type]
-            for start in range(0, len(rays.pixel), size):
-                part = slice(start, start + size)
-                pixel = rays.pixel[part].long()
-                origin, direction = rays_of(driving, pixel)
-                batch = RayBatch(origin, direction, rays.near[part], rays.far[part], (len(pixel),))
-                seen = self._see(batch, posed, features, skip_empty)
-                image[pixel] = torch.cat([seen.colour, seen.opacity[:, None]], -1)
+        features = self.vertex_features(driving.displacement[None], driving.code[None])
+        size = RENDER_RAYS[device.type]
+        for start in range(0, len(rays.pixel), size):
+            part = slice(start, start + size)
+            pixel = rays.pixel[part].long()
+            origin, direction = rays_of(driving, pixel)
+            batch = RayBatch(origin, direction, rays.near[part], rays.far[part], (len(pixel),))
+            seen = self._see(batch, posed, features, skip_empty)
+            image[pixel] = torch.cat([seen.colour, seen.opacity[:, None]], -1)
         image = image.view(height, width, 4)
         return image[..., :3], image[..., 3]
 
@@ -241,10 +236,15 @@ class MonoAvatar(AvatarModel):
             queries = Queries(queries.slot, queries.place, queries.nearest, bins)
             if progress >= config.occupancy_start:
                 queries = self._skip_empty(queries, generator)
-            projected = field.project(features)
-            view = field.encode_view(batch.direction)
-            passes.append(evaluate(field, projected, vertices, queries, view, edges, distance))
+            with self._mixed():
+                network = field, field.project(features), field.encode_view(batch.direction)
+            passes.append(evaluate(*network, vertices, queries, edges, distance, self._mixed()))
         return passes[0], passes[1]
+
+    def _mixed(self) -> torch.autocast:
+        """bfloat16 for the networks; places and compositing stay in float32."""
+        device = self.shell.thickness_m.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.config.mixed_precision)
 
     def _queries(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -101,27 +102,30 @@ def height_above_skin(
 def evaluate(
     field: AnchoredField,
     projected: Float[Tensor, "row width"],
+    view: Float[Tensor, "ray colour_width"],
     vertices: Float[Tensor, "row 3"],
     queries: Queries,
-    view: Float[Tensor, "ray colour_width"],
     edges: Float[Tensor, "ray edge"],
     distance: Float[Tensor, "ray sample"],
+    precision: AbstractContextManager[object],
 ) -> Pass:
     """Density and colour of the queries, composited; samples that are no query are empty.
 
     Args:
         field: Coarse or fine network.
         projected: Vertex features through the first layer, all frames stacked.
+        view: Encoded view of each ray.
         vertices: Stacked vertices, metres.
         queries: Samples worth evaluating; ``place`` may have been warped.
-        view: Encoded view of each ray.
         edges: Segments along the rays, metres.
         distance: Place of each sample along its ray, metres.
+        precision: What the network is evaluated under (autocast).
     """
     n_rays, n_samples = distance.shape
     anchors = anchor(queries.place, vertices, queries.nearest)
     ray = torch.div(queries.slot, n_samples, rounding_mode="floor")
-    found, shade = field(projected, anchors, view, ray)
+    with precision:
+        found, shade = field(projected, anchors, view, ray)
     density = found.new_zeros(n_rays * n_samples).index_put((queries.slot,), found)
     colour = shade.new_zeros(n_rays * n_samples, 3).index_put((queries.slot,), shade)
     length = edges[:, 1:] - edges[:, :-1]

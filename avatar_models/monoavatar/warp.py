@@ -58,10 +58,10 @@ class ErrorCorrectionWarp(nn.Module):
             frame: Frame of each query.
             open_bands: How many of the six bands are open, 0..6.
         """
-        weights = band_weights(open_bands, BANDS, queries.device)
+        weights = band_weights(open_bands, BANDS, queries.device, queries.dtype)
         encoded = positional_encoding(queries / self.unit_m, BANDS, weights)
         hidden = self.trunk(torch.cat([encoded, self.code(frame)], -1))
-        motion = {name: branch(hidden).float() for name, branch in self.branches.items()}
+        motion = {name: branch(hidden) for name, branch in self.branches.items()}
         rotation = matrix_from_axis_angle(2 * motion["log_quaternion"])
         centre = self.unit_m * motion["centre"]
         moved = (rotation @ (queries + centre)[..., None])[..., 0]
