@@ -49,14 +49,18 @@ class FitSettings:
     """Expected size of a landmark's personal offset, metres; 0 switches offsets off."""
     opening_offset_std_m: float = 0.0007
     """The same for the rims of lips and eyelids, metres."""
-    rotation_std: float = 0.006
+    rotation_std: float = 0.0012
     """Expected angular acceleration of the head, radian/frame²."""
-    translation_std_m: float = 0.0012
+    translation_std_m: float = 0.00024
     """Expected acceleration of the head, metre/frame²."""
-    expression_acceleration: float = 0.12
+    expression_acceleration: float = 0.027
     """Expected acceleration of an expression coefficient, 1/frame²."""
-    turn_std: float = 0.04
+    turn_std: float = 0.009
     """Expected acceleration of the gaze, radian/frame²."""
+    expression_jerk: float = 1.0
+    """Accelerations of expression and gaze beyond this many times the expected one are taken for real."""
+    pose_jerk: float = 20.0
+    """The same for the pose of the head, which does not blink."""
     window: int = 1500
     """Frames that are solved together; longer clips are solved in overlapping windows."""
 
@@ -104,15 +108,16 @@ def make_prior(model: LandmarkModel, settings: FitSettings, focal_px: float) -> 
         turn=1 / 0.4**2,
         identity=1.0,
         log_focal=float(np.log(focal_px)),
-        log_focal_precision=len_precision(settings.focal_std),
+        log_focal_precision=1 / settings.focal_std**2,
         acceleration=1 / spread**2,
+        jerk=torch.cat(
+            [
+                torch.full((n + turns,), settings.expression_jerk),
+                torch.full((6,), settings.pose_jerk),
+            ]
+        ).double(),
         velocity=0.003 / spread**2,
     )
-
-
-def len_precision(std: float) -> float:
-    """Precision of a quantity with standard deviation ``std``."""
-    return 1 / std**2
 
 
 def _mirrored(names: tuple[str, ...]) -> list[tuple[int, int]]:

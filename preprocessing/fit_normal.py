@@ -52,14 +52,21 @@ class Residuals:
 
 
 @dataclass(frozen=True)
+class SharedBlocks:
+    """Blocks of identity and log focal length."""
+
+    matrix: Float[Tensor, "shared shared"]
+    gradient: Float[Tensor, " shared"]
+    cross: Float[Tensor, "frame shared unknown"]
+
+
+@dataclass(frozen=True)
 class Normal:
     """Normal equations of the data term: ``matrix @ step = -gradient`` per frame, and shared blocks."""
 
     matrix: Float[Tensor, "frame unknown unknown"]
     gradient: Float[Tensor, "frame unknown"]
-    shared_matrix: Float[Tensor, "shared shared"] | None
-    shared_gradient: Float[Tensor, " shared"] | None
-    cross: Float[Tensor, "frame shared unknown"] | None
+    shared: SharedBlocks | None
 
 
 def project_points(
@@ -143,7 +150,8 @@ class NormalBuilder:
             if a != b:
                 product = product + basis[:, b, self.first] * basis[:, a, self.second]
             gram.append(product)
-        self.gram = torch.stack(gram, 1).flatten(0, 1)
+        # Curvature only steers the steps: single precision does; gradients stay in double.
+        self.gram = torch.stack(gram, 1).flatten(0, 1).float()
 
     def build(
         self, state: FitState, residuals: Residuals, seen: Observations, shared: bool
@@ -162,14 +170,15 @@ class NormalBuilder:
         metric = weighted.mT @ jacobian
         force = (weighted.mT @ residuals.value[..., None])[..., 0]
         motion = _motion_columns(model, state, residuals.posed)
-        pull = metric @ motion
+        light, coarse = metric.float(), motion.float()
+        pull = light @ coarse
 
         matrix = torch.zeros(len(state.frame), model.unknowns, model.unknowns, dtype=torch.float64)
-        packed = self._pack(metric).flatten(1) @ self.gram
+        packed = (self._pack(light).flatten(1) @ self.gram).double()
         matrix[:, self.first, self.second] = packed
         matrix[:, self.second, self.first] = packed
-        matrix[:, n:, n:] = motion.flatten(1, 2).mT @ pull.flatten(1, 2)
-        mixed = self.expression.flatten(1) @ pull.flatten(1, 2)
+        matrix[:, n:, n:] = coarse.flatten(1, 2).mT @ pull.flatten(1, 2)
+        mixed = self.expression.flatten(1).float() @ pull.flatten(1, 2)
         matrix[:, :n, n:] = mixed
         matrix[:, n:, :n] = mixed.mT
         gradient = torch.cat(
@@ -180,13 +189,13 @@ class NormalBuilder:
             1,
         )
         if not shared:
-            return Normal(matrix, gradient, None, None, None)
+            return Normal(matrix, gradient, None)
         linear = _Linear(jacobian, weighted, metric, force, motion, pull)
-        return Normal(matrix, gradient, *self._shared(state, residuals, seen, linear))
+        return Normal(matrix, gradient, self._shared(state, residuals, seen, linear))
 
     def _shared(
         self, state: FitState, residuals: Residuals, seen: Observations, linear: _Linear
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> SharedBlocks:
         """Matrix, gradient and cross block of identity and log focal length.
 
         A step of the log focal length includes the depths' step ``depth * step`` of every frame.
@@ -205,11 +214,11 @@ class NormalBuilder:
             len(pixels), len(identity) + 1, self.model.unknowns, dtype=torch.float64
         )
         # One large product instead of one per frame: (row axis) against (frame expression).
-        by_row = linear.metric.permute(1, 0, 2, 3).flatten(1, 2)
-        stretched = (by_row @ self.expression.permute(1, 2, 0)).unflatten(1, (-1, 3))
+        by_row = linear.metric.float().permute(1, 0, 2, 3).flatten(1, 2)
+        stretched = (by_row @ self.expression.float().permute(1, 2, 0)).unflatten(1, (-1, 3))
         stretched = stretched.transpose(1, 2).flatten(0, 1).flatten(1)
-        cross[:, :-1, :n] = (identity @ stretched).unflatten(1, (-1, n)).transpose(0, 1)
-        cross[:, :-1, n:] = identity @ linear.pull.flatten(1, 2)
+        cross[:, :-1, :n] = (identity.float() @ stretched).unflatten(1, (-1, n)).transpose(0, 1)
+        cross[:, :-1, n:] = identity.float() @ linear.pull.flatten(1, 2)
         cross[:, -1, :n] = zoom_force.flatten(1) @ self.expression.flatten(1).T
         cross[:, -1, n:] = torch.einsum("fpam,fpa->fm", linear.motion, zoom_force)
 
@@ -226,7 +235,7 @@ class NormalBuilder:
                 (weighted_zoom * residuals.value).sum()[None],
             ]
         )
-        return matrix, gradient, cross
+        return SharedBlocks(matrix, gradient, cross)
 
     @staticmethod
     def _pack(metric: Float[Tensor, "frame row 3 3"]) -> Float[Tensor, "frame row 6"]:

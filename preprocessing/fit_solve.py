@@ -21,6 +21,9 @@ from preprocessing.fit_normal import (
 
 _DAMPING_START = 1e-3
 _DAMPING_MAX = 1e6
+# A step that gains less than this share of the cost is the last.
+_ENOUGH = 5e-4
+_ACTIVE_SET_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Prior:
     log_focal_precision: float
     acceleration: Float[Tensor, " unknown"]
     """Precision of the second difference in time of each frame unknown."""
+    jerk: Float[Tensor, " unknown"]
+    """Second differences beyond this many standard deviations are taken for real (a blink, a glance) and
+    cost only in proportion to their size (pseudo-Huber)."""
     velocity: Float[Tensor, " unknown"]
     """Precision of its first difference: ends long gaps gently."""
 
@@ -79,6 +85,29 @@ def _free(model: LandmarkModel, frame: Tensor, gradient: Tensor) -> Bool[Tensor,
     free = torch.ones_like(frame, dtype=torch.bool)
     free[:, :n] = ~(((at <= lower) & (slope >= 0)) | ((at >= upper) & (slope <= 0)))
     return free
+
+
+class _ActiveSet:
+    """Steps inside the bounds: what a step would carry beyond its bound stops there, the rest is solved again."""
+
+    def __init__(self, model: LandmarkModel, frame: Tensor, gradient: Tensor) -> None:
+        n = model.expressions
+        lower, upper = _bounds(model, frame)
+        self._n = n
+        self._least, self._most = lower - frame[:, :n], upper - frame[:, :n]
+        self.free = _free(model, frame, gradient)
+        self.fixed_step = torch.zeros_like(frame)
+
+    def tighten(self, step: Tensor) -> bool:
+        """Stop what ``step`` carries out of bounds; False when nothing new had to be stopped."""
+        part, free = step[:, : self._n], self.free[:, : self._n]
+        beyond = free & ((part < self._least - 1e-9) | (part > self._most + 1e-9))
+        if not bool(beyond.any()):
+            return False
+        stopped = torch.minimum(torch.maximum(part, self._least), self._most)
+        self.fixed_step[:, : self._n] = torch.where(beyond, stopped, self.fixed_step[:, : self._n])
+        self.free[:, : self._n] = free & ~beyond
+        return True
 
 
 def _hold(matrix: Tensor, free: Tensor) -> Tensor:
@@ -130,7 +159,7 @@ def solve_shared(
         if not accepted:
             return state
         gain, cost, state = cost - trial_cost, trial_cost, trial
-        if gain < 1e-4 * cost:
+        if gain < _ENOUGH * cost:
             break
     return state
 
@@ -150,25 +179,30 @@ def _arrow_step(
     fixed: Tensor,
     damping: float,
 ) -> FitState:
-    assert normal.shared_matrix is not None  # noqa: S101 - for the type checker
-    assert normal.shared_gradient is not None  # noqa: S101
-    assert normal.cross is not None  # noqa: S101
+    shared = normal.shared
+    assert shared is not None  # noqa: S101 - for the type checker
     gradient = normal.gradient + state.frame @ fixed
-    free = _free(model, state.frame, gradient)
-    matrix = _damp(_hold(normal.matrix + fixed, free), damping)
-    cross = normal.cross * free[:, None]
-    right = torch.cat([(gradient * free)[..., None], cross.mT], 2)
-    solved = torch.cholesky_solve(right, torch.linalg.cholesky(matrix))
-
+    matrix = _damp(normal.matrix + fixed, damping)
     precision = torch.full((len(state.identity) + 1,), prior.identity, dtype=torch.float64)
     precision[-1] = prior.log_focal_precision
     at = torch.cat([state.identity, (state.log_focal - prior.log_focal)[None]])
-    shared_gradient = normal.shared_gradient + precision * at
-    shared_matrix = _damp(normal.shared_matrix + torch.diag(precision), damping)
-    schur = shared_matrix - (cross @ solved[..., 1:]).sum(0)
-    reduced = shared_gradient - (cross @ solved[..., :1]).sum(0)[:, 0]
-    step = -torch.linalg.solve(schur, reduced)
-    frame_step = -solved[..., 0] - solved[..., 1:] @ step
+    shared_gradient = shared.gradient + precision * at
+    shared_matrix = _damp(shared.matrix + torch.diag(precision), damping)
+
+    active = _ActiveSet(model, state.frame, gradient)
+    for _ in range(_ACTIVE_SET_ROUNDS):
+        moved = active.fixed_step[..., None]
+        right = gradient + (matrix @ moved)[..., 0]
+        cross = shared.cross * active.free[:, None]
+        columns = torch.cat([(right * active.free)[..., None], cross.mT], 2)
+        factor = torch.linalg.cholesky(_hold(matrix, active.free))
+        solved = torch.cholesky_solve(columns, factor)
+        schur = shared_matrix - (cross @ solved[..., 1:]).sum(0)
+        reduced = shared_gradient + (shared.cross @ moved - cross @ solved[..., :1]).sum(0)[:, 0]
+        step = -torch.linalg.solve(schur, reduced)
+        frame_step = active.fixed_step - solved[..., 0] - solved[..., 1:] @ step
+        if not active.tighten(frame_step):
+            break
     zoomed = step[-1].clamp(-0.3, 0.3)
     frame_step[:, -1] += zoomed * state.frame[:, -1]
     return FitState(
@@ -221,18 +255,14 @@ def solve_frames(
     damping = _DAMPING_START
     for _ in range(iterations):
         normal = builder.build(state, residuals, seen, shared=False)
-        gradient = normal.gradient + state.frame @ fixed + _time_gradient(state.frame, prior)
-        free = _free(model, state.frame, gradient)
+        coupling = _TimeCoupling.around(state.frame, prior)
+        gradient = normal.gradient + state.frame @ fixed + coupling.times(state.frame)
         accepted = False
         while not accepted and damping < _DAMPING_MAX:
             matrix = _damp(normal.matrix + fixed, damping)
-            step = _banded_step(_hold(matrix, free), gradient * free, free, prior)
-            trial = FitState(
-                state.identity,
-                state.log_focal,
-                state.offset,
-                clamp_frames(model, state.frame + step),
-            )
+            step = _time_step(model, state.frame, matrix, gradient, coupling)
+            frame = clamp_frames(model, state.frame + step)
+            trial = FitState(state.identity, state.log_focal, state.offset, frame)
             residuals = evaluate(model, trial, seen)
             trial_cost = float(residuals.cost.sum()) + _time_cost(trial.frame, prior, fixed)
             accepted = trial_cost < cost
@@ -240,9 +270,58 @@ def solve_frames(
         if not accepted:
             return state
         gain, cost, state = cost - trial_cost, trial_cost, trial
-        if gain < 1e-4 * cost:
+        if gain < _ENOUGH * cost:
             break
     return state
+
+
+@dataclass(frozen=True)
+class _TimeCoupling:
+    """The smoothness prior, its jerks reweighted: quadratic with these precisions around one state."""
+
+    velocity: Float[Tensor, "step unknown"]
+    acceleration: Float[Tensor, "bend unknown"]
+
+    @classmethod
+    def around(cls, frame: Tensor, prior: Prior) -> _TimeCoupling:
+        """Coupling of the frames of a state."""
+        velocity = prior.velocity.expand(max(len(frame) - 1, 0), -1)
+        bend = frame.diff(n=2, dim=0) if len(frame) > 2 else frame[:0]
+        weight = 1 / torch.sqrt(1 + prior.acceleration * (bend / prior.jerk) ** 2)
+        return cls(velocity, prior.acceleration * weight)
+
+    def times(self, frame: Tensor) -> Tensor:
+        """The prior's matrix times ``frame``."""
+        result = torch.zeros_like(frame)
+        if len(self.velocity):
+            velocity = self.velocity * frame.diff(dim=0)
+            result[1:] += velocity
+            result[:-1] -= velocity
+        if len(self.acceleration):
+            bend = self.acceleration * frame.diff(n=2, dim=0)
+            result[:-2] += bend
+            result[1:-1] -= 2 * bend
+            result[2:] += bend
+        return result
+
+    def bands(self, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Diagonal, first and second off-diagonal (in frames) per unknown, among the free unknowns."""
+        kept = free.to(torch.float64)
+        diagonal, first, second = (torch.zeros_like(kept) for _ in range(3))
+        if len(self.velocity):
+            diagonal[1:] += self.velocity
+            diagonal[:-1] += self.velocity
+            first[:-1] -= self.velocity
+        if len(self.acceleration):
+            diagonal[:-2] += self.acceleration
+            diagonal[1:-1] += 4 * self.acceleration
+            diagonal[2:] += self.acceleration
+            first[:-2] -= 2 * self.acceleration
+            first[1:-1] -= 2 * self.acceleration
+            second[:-2] += self.acceleration
+        first[:-1] *= kept[:-1] * kept[1:]
+        second[:-2] *= kept[:-2] * kept[2:]
+        return diagonal * kept, first, second
 
 
 def _time_cost(frame: Tensor, prior: Prior, fixed: Tensor) -> float:
@@ -250,60 +329,42 @@ def _time_cost(frame: Tensor, prior: Prior, fixed: Tensor) -> float:
     if len(frame) > 1:
         cost = cost + (prior.velocity * frame.diff(dim=0) ** 2).sum()
     if len(frame) > 2:
-        cost = cost + (prior.acceleration * frame.diff(n=2, dim=0) ** 2).sum()
+        square = prior.acceleration * (frame.diff(n=2, dim=0) / prior.jerk) ** 2
+        cost = cost + 2 * (prior.jerk**2 * (torch.sqrt(1 + square) - 1)).sum()
     return float(cost)
 
 
-def _time_gradient(frame: Tensor, prior: Prior) -> Tensor:
-    gradient = torch.zeros_like(frame)
-    if len(frame) > 1:
-        velocity = prior.velocity * frame.diff(dim=0)
-        gradient[1:] += velocity
-        gradient[:-1] -= velocity
-    if len(frame) > 2:
-        bend = prior.acceleration * frame.diff(n=2, dim=0)
-        gradient[:-2] += bend
-        gradient[1:-1] -= 2 * bend
-        gradient[2:] += bend
-    return gradient
+def _time_step(
+    model: LandmarkModel,
+    frame: Tensor,
+    matrix: Tensor,
+    gradient: Tensor,
+    coupling: _TimeCoupling,
+) -> Tensor:
+    """Step of all frames inside the bounds."""
+    active = _ActiveSet(model, frame, gradient)
+    step = active.fixed_step
+    for _ in range(_ACTIVE_SET_ROUNDS):
+        moved = active.fixed_step
+        right = gradient + (matrix @ moved[..., None])[..., 0] + coupling.times(moved)
+        held = _hold(matrix, active.free)
+        step = moved + _banded_step(held, right * active.free, coupling.bands(active.free))
+        if not active.tighten(step):
+            break
+    return step
 
 
-def _time_bands(n_frames: int, prior: Prior) -> tuple[Tensor, Tensor, Tensor]:
-    """Diagonal, first and second off-diagonal (in frames) of the smoothness prior, per unknown."""
-    unknowns = len(prior.acceleration)
-    bands = [torch.zeros(n_frames, unknowns, dtype=torch.float64) for _ in range(3)]
-    if n_frames > 1:
-        bands[0][1:] += prior.velocity
-        bands[0][:-1] += prior.velocity
-        bands[1][:-1] -= prior.velocity
-    if n_frames > 2:
-        for shift, factor in ((0, 1.0), (1, 4.0), (2, 1.0)):
-            bands[0][shift : n_frames - 2 + shift] += factor * prior.acceleration
-        bands[1][: n_frames - 2] -= 2 * prior.acceleration
-        bands[1][1 : n_frames - 1] -= 2 * prior.acceleration
-        bands[2][: n_frames - 2] += prior.acceleration
-    return bands[0], bands[1], bands[2]
-
-
-def _banded_step(matrix: Tensor, gradient: Tensor, free: Tensor, prior: Prior) -> Tensor:
-    """Solve the block-pentadiagonal system; held unknowns do not move.
-
-    Args:
-        matrix: Damped blocks of each frame, held unknowns already replaced.
-        gradient: Zero at held unknowns.
-        free: Which unknowns move.
-        prior: Couples neighbouring frames.
-    """
+def _banded_step(matrix: Tensor, gradient: Tensor, bands: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Solve the block-pentadiagonal system: damped blocks of each frame, and the bands that couple frames."""
     n_frames, unknowns = gradient.shape
-    diagonal, first, second = _time_bands(n_frames, prior)
-    kept = free.to(torch.float64)
+    diagonal, first, second = (band.numpy() for band in bands)
     lower = np.zeros((2 * unknowns + 1, n_frames, unknowns))
     blocks = matrix.numpy()
     for below in range(unknowns):
         lower[below, :, : unknowns - below] = np.diagonal(blocks, -below, 1, 2)
-    lower[0] += (diagonal * kept).numpy()
-    lower[unknowns, : n_frames - 1] = (first[:-1] * kept[:-1] * kept[1:]).numpy()
-    lower[2 * unknowns, : n_frames - 2] = (second[:-2] * kept[:-2] * kept[2:]).numpy()
+    lower[0] += diagonal
+    lower[unknowns, : n_frames - 1] = first[:-1]
+    lower[2 * unknowns, : n_frames - 2] = second[:-2]
     step = solveh_banded(
         lower.reshape(2 * unknowns + 1, -1),
         -gradient.reshape(-1).numpy(),

@@ -123,7 +123,7 @@ def test_gradients_match_finite_differences(model, truth):
         frame=frame.clone(),
     )
     normal = NormalBuilder(model).build(state, evaluate(model, state, seen), seen, shared=True)
-    assert normal.shared_gradient is not None
+    assert normal.shared is not None
     assert float(normal.gradient[2].abs().max()) == 0
     for _ in range(3):
         by_frame = torch.randn(frame.shape, generator=generator, dtype=torch.float64)
@@ -141,7 +141,7 @@ def test_gradients_match_finite_differences(model, truth):
             moved.frame[:, -1] += size * shared[-1] * state.frame[:, -1]
             costs.append(float(evaluate(model, moved, seen).cost.sum()))
         slope = (costs[0] - costs[1]) / 2e-6
-        analytic = (normal.gradient * by_frame).sum() + (normal.shared_gradient * shared).sum()
+        analytic = (normal.gradient * by_frame).sum() + (normal.shared.gradient * shared).sum()
         # Neglected: arms of the joints by identity and expression.
         assert slope == pytest.approx(2 * float(analytic), rel=0.003)
 
