@@ -134,7 +134,7 @@ def refine_edges(
         mode="bilinear",
         align_corners=False,
     )[0]
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     matte = torch.addcmul(enlarged[3], enlarged[0], pixels[0], value=1 / 255)
     for channel in range(1, 3):
         matte.addcmul_(enlarged[channel], pixels[channel], value=1 / 255)

@@ -45,7 +45,7 @@ class Segmenter:
 
 def shrink_image(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "256 256 3"]:
     """The image at the network's size, antialiased; pixel edges (not centres) stay aligned."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
     small = torch.nn.functional.interpolate(
         pixels, (MASK_SIZE, MASK_SIZE), mode="bilinear", align_corners=False, antialias=True
     )
