@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ffmpeg
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from artifacts.errors import InputError
 from media.ffmpeg import file_url, log_errors, run_ffmpeg
@@ -23,6 +23,7 @@ STANDARD_RATES_HZ = tuple(
     for number, ntsc in ((base * 1000, True), (base * 1000, False))
 ) + tuple(Fraction(rate) for rate in (10, 20, 25, 50, 100))
 RATE_TOLERANCE = 5e-4
+NO_TIME = np.iinfo(np.int64).min
 HDR_TRANSFERS = ("arib-std-b67", "smpte2084")
 
 
@@ -40,6 +41,7 @@ class VideoInfo:
         n_frames: Frames in the file.
         has_audio: There is a sound track.
         is_hdr: The transfer curve is HLG or PQ.
+        is_interlaced: Its frames are two fields taken at different times.
         stored_size: Width, height after rotation, before pixels are made square.
     """
 
@@ -51,6 +53,7 @@ class VideoInfo:
     n_frames: int
     has_audio: bool
     is_hdr: bool
+    is_interlaced: bool
     stored_size: tuple[int, int]
 
 
@@ -63,12 +66,12 @@ class _Packets:
     has_audio: bool
 
 
-def probe(path: Path, allow_truncated: bool = False) -> VideoInfo:
+def probe(path: Path, needed_s: float = np.inf) -> VideoInfo:
     """Look at a clip without decoding more than its first frame.
 
     Args:
         path: The clip.
-        allow_truncated: Accept a clip of which only the beginning can be read.
+        needed_s: A clip that is cut off is accepted when at least so many seconds can be read.
 
     Raises:
         InputError: the file is missing, empty, not a video, sound only, a still image, or cut off.
@@ -85,9 +88,8 @@ def probe(path: Path, allow_truncated: bool = False) -> VideoInfo:
         )
     frame_s = float(np.median(np.diff(packets.video_s)))
     duration_s = float(packets.video_s[-1] - packets.video_s[0]) + frame_s
-    if not allow_truncated:
-        _check_complete(path, packets, log)
-    stored_size, aspect = _first_frame(path)
+    _check_complete(path, packets, log, needed_s)
+    stored_size, aspect, is_interlaced = _first_frame(path)
     return VideoInfo(
         path=path,
         size=_square_pixel_size(stored_size, aspect),
@@ -97,6 +99,7 @@ def probe(path: Path, allow_truncated: bool = False) -> VideoInfo:
         n_frames=len(packets.video_s),
         has_audio=packets.has_audio,
         is_hdr=any(name in log for name in HDR_TRANSFERS),
+        is_interlaced=is_interlaced,
         stored_size=stored_size,
     )
 
@@ -132,38 +135,54 @@ def _read_packets(path: Path) -> tuple[_Packets, str]:
         if "does not contain any stream" in log:
             return _Packets(np.zeros(0), 0.0, False), log
         raise unreadable(path, log)
-    time_bases = {k: Fraction(v) for k, v in re.findall(r"^#tb (\d+): (\S+)", text, re.MULTILINE)}
-    ends: list[float] = [0.0]
-    video_s: list[float] = []
-    for line in text.splitlines():
-        if line.startswith("#") or not line.strip():
+    rows = [
+        [field.strip() for field in line.split(",")[:4]]
+        for line in text.splitlines()
+        if line and not line.startswith("#")
+    ]
+    ends_s = [0.0]
+    video_s = np.zeros(0)
+    for index, time_base in re.findall(r"^#tb (\d+): (\S+)", text, re.MULTILINE):
+        ticks = np.array([row[1:] for row in rows if row[0] == index], dtype=np.int64)
+        if len(ticks) == 0:
             continue
-        index, _dts, pts, duration = (field.strip() for field in line.split(",")[:4])
-        time_base = float(time_bases[index])
-        ends.append((int(pts) + int(duration)) * time_base)
+        starts_s, stream_end_s = _packet_times(ticks.reshape(-1, 3), float(Fraction(time_base)))
+        ends_s.append(stream_end_s)
         if kinds.get(index) == "video":
-            video_s.append(int(pts) * time_base)
-    times = np.sort(np.asarray(video_s, dtype=np.float64))
-    return _Packets(times, max(ends), "audio" in kinds.values()), log
+            video_s = starts_s
+    return _Packets(video_s, max(ends_s), "audio" in kinds.values()), log
 
 
-def _check_complete(path: Path, packets: _Packets, log: str) -> None:
-    """Refuse a clip whose header promises more than its streams hold."""
+def _packet_times(
+    ticks: Int64[np.ndarray, "packet 3"], time_base: float
+) -> tuple[Float64[np.ndarray, " packet"], float]:
+    """Sorted starts and the end, in seconds, of packets given as (decoding time, showing time, duration)."""
+    times = ticks[:, 1]
+    if np.any(times == NO_TIME):  # some containers give the time of decoding only
+        times = ticks[:, 0]
+    if np.any(times == NO_TIME):  # and a bare stream gives none
+        times = np.cumsum(ticks[:, 2]) - ticks[:, 2]
+    return np.sort(times * time_base), float(np.max(times + ticks[:, 2]) * time_base)
+
+
+def _check_complete(path: Path, packets: _Packets, log: str, needed_s: float) -> None:
+    """Refuse a clip whose header promises more than its streams hold, where that is needed."""
     found = re.search(r"Duration: (\d+):(\d+):([\d.]+)", log)
     if found is None:
         return
     hours, minutes, seconds = map(float, found.groups())
     promised_s = 3600 * hours + 60 * minutes + seconds
-    if packets.end_s < promised_s - max(0.5, 0.01 * promised_s):
-        readable_s = np.floor(10 * float(packets.video_s[-1])) / 10
+    readable_s = np.floor(10 * float(packets.video_s[-1])) / 10
+    is_cut_off = packets.end_s < promised_s - max(0.5, 0.01 * promised_s)
+    if is_cut_off and readable_s < needed_s:
         raise InputError(
             f"{path}: is cut off or damaged: only {readable_s:.1f} of {promised_s:.1f} s can be read; "
             f"copy it again, or choose a part of it with --duration-s (at most {readable_s:.1f})"
         )
 
 
-def _first_frame(path: Path) -> tuple[tuple[int, int], Fraction]:
-    """Size after rotation and the pixel aspect (width / height) of the first frame."""
+def _first_frame(path: Path) -> tuple[tuple[int, int], Fraction, bool]:
+    """Size after rotation, the pixel aspect (width / height) and whether it is interlaced, of the first frame."""
     stream = ffmpeg.input(file_url(path), **LOCAL_ONLY)
     stream = ffmpeg.output(
         stream["V:0"], "pipe:", format="yuv4mpegpipe", pix_fmt="gray", strict=-1, **{"frames:v": 1}
@@ -175,7 +194,7 @@ def _first_frame(path: Path) -> tuple[tuple[int, int], Fraction]:
     fields = {field[0]: field[1:] for field in header[1:]}
     above, _, below = fields.get("A", "1:1").partition(":")
     aspect = Fraction(int(above), int(below)) if int(above) and int(below) else Fraction(1)
-    return (int(fields["W"]), int(fields["H"])), aspect
+    return (int(fields["W"]), int(fields["H"])), aspect, fields.get("I", "p") in "tbm"
 
 
 def _square_pixel_size(size: tuple[int, int], aspect: Fraction) -> tuple[int, int]:

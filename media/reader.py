@@ -98,6 +98,8 @@ def decode_frames(
     crop = crop or PixelRectangle(0, 0, *info.size)
     width, height = size or (crop.width, crop.height)
     video = ffmpeg.input(file_url(info.path), **LOCAL_ONLY, **span.input_options())["V:0"]
+    if info.is_interlaced:
+        video = video.filter("bwdif", mode="send_frame")
     # start_time=0 repeats the first frame where the picture begins after the sound: they stay in step.
     video = video.filter(
         "fps", fps=frame_rate_text(frame_rate_hz or info.frame_rate_hz), start_time=0

@@ -175,8 +175,9 @@ def check_space(options: Options, n_bytes: float) -> None:
 def main(options: Options) -> None:
     """Run the step."""
     check_options(options)
-    info = probe(options.video, allow_truncated=options.duration_s > 0)
     span = TimeSpan(options.start_s, options.duration_s)
+    needed_s = span.start_s + span.duration_s if span.duration_s > 0 else np.inf
+    info = probe(options.video, needed_s)
     frame_rate_hz = options.frame_rate_hz or info.frame_rate_hz
     tracks, n_looks = look_for_faces(info, span, FaceDetector(options.detector), frame_rate_hz)
     crop = choose_crop(info, tracks, n_looks)

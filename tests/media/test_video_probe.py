@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,11 @@ def test_truncated_with_a_readable_beginning(tmp_path):
     sentence = _refusal(clip)
     assert "of 4.0 s" in sentence
     assert "--duration-s" in sentence
-    assert 20 <= probe(clip, allow_truncated=True).n_frames < 80
+    readable_s = float(re.search(r"at most ([\d.]+)", sentence).group(1))
+    assert 0.8 <= readable_s < 3.2
+    assert probe(clip, needed_s=readable_s).duration_s >= readable_s
+    with pytest.raises(InputError, match="of 4[.]0 s"):
+        probe(clip, needed_s=readable_s + 0.2)
 
 
 def test_a_playlist_cannot_open_a_connection(tmp_path):

@@ -170,3 +170,40 @@ def test_a_long_log_does_not_block():
         assert len(process.log()) > 70_000
     finally:
         process.stop()
+
+
+def test_interlaced_fields_are_not_shown_as_combs(tmp_path):
+    """A bar that jumps between the two fields of a frame must not leave teeth in alternate rows."""
+    fields = np.zeros((20, 64, 128, 3), np.uint8)
+    for index, field in enumerate(fields):
+        field[:, 4 * index + 10 : 4 * index + 40] = 255
+    codec = ("-vf", "interlace=lowpass=off", "-flags", "+ilme+ildct", "-c:v", "mpeg2video")
+    info = probe(
+        write_clip(tmp_path / "a.mpg", fields, 50, (*codec, "-q:v", "1", "-pix_fmt", "yuv420p"))
+    )
+    assert info.is_interlaced
+    frame = _all(info)[4, 8:-8, :, 0].astype(int)
+    assert np.abs(np.diff(frame, axis=0)).max() < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.webm", ("-c:v", "libvpx-vp9", "-deadline", "realtime")),
+        ("a.avi", ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj422p")),
+        ("a.ts", H264),
+        ("a.gif", ()),
+        ("a.mov", ("-c:v", "prores_ks")),
+        ("a.mpg", ("-c:v", "mpeg2video", "-bf", "2", "-q:v", "2")),
+        ("bare.h264", H264),
+        ("a.mkv", ("-c:v", "libx265", "-x265-params", "log-level=error")),
+    ],
+)
+def test_containers_and_codecs(tmp_path, name, codec):
+    frames = gradient_frames(1, 64, 48).repeat(10, axis=0)
+    info = probe(write_clip(tmp_path / name, frames, 25, codec))
+    assert info.size == (64, 48)
+    assert info.n_frames == 10
+    assert info.frame_rate_hz == 25
+    assert abs(len(_all(info)) - 10) <= 1
+    assert np.abs(_all(info)[5].astype(int) - frames[5]).mean() < 20  # a GIF has 256 colours
