@@ -34,7 +34,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.3,
 }
 # Okabe and Ito's colours: told apart by most eyes, on white and on black.
-COLOURS = ("#0b84d8", "#e6820e", "#12a37c", "#d1609f", "#8a63d2", "#b8860b", "#4aa8b0", "#d64545")
+COLOURS = ("#0b84d8", "#e6820e", "#12a37c", "#d1609f", "#8a63d2", "#7f8792", "#4aa8b0", "#d64545")
 
 
 @dataclass(frozen=True)

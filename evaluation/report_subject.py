@@ -11,7 +11,8 @@ from jaxtyping import Int
 
 from artifacts.kinds import AVATAR, FACE_FIT, FRAMES, LANDMARKS, MATTE, SCORES
 from artifacts.store import open_artifact, read_artifact
-from evaluation.aggregate import ScoredRender
+from evaluation.aggregate import ScoredRender, differences
+from evaluation.metric_names import metric_info
 from evaluation.metrics.coefficients import FRONTAL
 from evaluation.metrics.landmarks import OUTER_EYE_CORNERS, resize_points
 from evaluation.report_files import SubjectFiles
@@ -29,12 +30,25 @@ from evaluation.report_pictures import (
 )
 from evaluation.report_plots import Curve, plot_curves, plot_losses
 from evaluation.report_videos import Comparison, Film, comparison_film, film_of_renders
+from evaluation.tables import significant_decimals
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
 from head_geometry.images import resize_area
 
 INNER_LIPS = (13, 14)
+GAIN_METRICS = ("psnr_person", "ssim_person", "psnr_head", "lmd_px")
 OVERLAY_SIDE_PX = 320
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a model wins or loses against the first one in a metric, paired frame by frame."""
+
+    model: str
+    baseline: str
+    metric: str
+    text: str
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,8 @@ class SubjectSection:
     overlay: Picture
     plots: dict[str, str]
     """Title to SVG."""
+    gains: list[Gain]
+    """Each model's paired differences from the first one."""
 
 
 def head_angles(camera_from_head: np.ndarray) -> dict[str, np.ndarray]:
@@ -163,12 +179,32 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resize_area(torch.from_numpy(image), size).numpy()
 
 
-def make_plots(files: SubjectFiles, test_start: int) -> dict[str, str]:
-    """PSNR and NME per frame, the fit's NME, and the training losses, as SVG by title."""
-    scored = {
-        model.name: ScoredRender(files.name, model.name, read_artifact(model.scores, SCORES))
-        for model in files.models
-    }
+def make_gains(scored: dict[str, ScoredRender]) -> list[Gain]:
+    """Paired differences of every model from the first, with their intervals."""
+    baseline = next(iter(scored))
+    gains = []
+    for metric in GAIN_METRICS:
+        unit = metric_info(metric).unit
+        rows = differences(list(scored.values()), baseline, metric)
+        for model, value, low, high in zip(
+            *(rows[name] for name in ("model", "value", "ci_low", "ci_high")), strict=True
+        ):
+            digits = significant_decimals(value)
+            text = f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+            gains.append(Gain(model, baseline, metric, text, "" if unit == "1" else unit))
+    return gains
+
+
+def make_plots(
+    files: SubjectFiles, scored: dict[str, ScoredRender], test_start: int
+) -> dict[str, str]:
+    """PSNR and NME per frame, the fit's NME, and the training losses, as SVG by title.
+
+    Args:
+        files: The subject's files.
+        scored: Model to its scores.
+        test_start: First held-out frame.
+    """
     plots: dict[str, str] = {}
     for title, metric, label in (
         ("PSNR per held-out frame, person over white", "psnr_person", "PSNR (dB)"),
@@ -236,6 +272,10 @@ def make_section(
     fit = read_artifact(files.face_fit, FACE_FIT)
     chosen = telling_frames(fit, landmarks["points"], comparison.driver_frame)
     orbits = {model.name: model.orbit for model in files.models if model.orbit}
+    scored = {
+        model.name: ScoredRender(files.name, model.name, read_artifact(model.scores, SCORES))
+        for model in files.models
+    }
     cross = {}
     for driver in dict.fromkeys(name for model in files.models for name in model.cross):
         renders = {m.name: m.cross[driver] for m in files.models if driver in m.cross}
@@ -250,5 +290,6 @@ def make_section(
         orbit=film_of_renders(orbits, "head", max_frames, rate_hz) if orbits else None,
         cross=cross,
         overlay=overlay_sheet(files, head_model),
-        plots=make_plots(files, int(comparison.driver_frame[0])),
+        plots=make_plots(files, scored, int(comparison.driver_frame[0])),
+        gains=make_gains(scored),
     )

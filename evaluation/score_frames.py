@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 
 from evaluation.metrics.coefficients import expression_distances, pose_distances
-from evaluation.metrics.image_similarity import ms_ssim, ms_ssim_name, psnr, ssim
+from evaluation.metrics.image_similarity import (
+    SimilarityMaps,
+    ms_ssim_name,
+    ms_ssim_of_maps,
+    ms_ssim_scales,
+    psnr,
+    similarity_maps,
+    ssim_of_maps,
+)
 from evaluation.metrics.landmarks import (
     FACE_POINTS,
     MOUTH_POINTS,
@@ -19,7 +25,7 @@ from evaluation.metrics.landmarks import (
     normalised_mean_error,
 )
 from evaluation.metrics.perceptual import LpipsAlex
-from evaluation.regions import Comparison, Pair
+from evaluation.regions import Comparison
 
 LPIPS_REGIONS = ("person", "head", "full")
 
@@ -59,21 +65,24 @@ def score_pictures(
 ) -> dict[str, Float[np.ndarray, " frame"]]:
     """PSNR, SSIM, MS-SSIM and, where its weights are given, LPIPS of every region, per frame."""
     height, width = comparison.truth_full.shape[1:3]
+    ms_ssim, scales = ms_ssim_name(height, width), ms_ssim_scales(height, width)
     scores: dict[str, np.ndarray] = {}
+    maps: dict[tuple[int, int], list[SimilarityMaps]] = {}
     for region, pair in comparison.pairs().items():
-        for metric, function in {
-            "psnr": psnr,
-            "ssim": ssim,
-            ms_ssim_name(height, width): ms_ssim,
-        }.items():
-            scores[f"{metric}_{region}"] = _apply(function, pair)
+        # Two regions compare the same pictures under different weights.
+        pictures = (id(pair.render), id(pair.truth))
+        if pictures not in maps:
+            maps[pictures] = similarity_maps(pair.render, pair.truth, scales)
+        of_region = {
+            "psnr": psnr(pair.render, pair.truth, pair.weight),
+            "ssim": ssim_of_maps(maps[pictures], pair.weight),
+            ms_ssim: ms_ssim_of_maps(maps[pictures], pair.weight),
+        }
         if lpips is not None and region in LPIPS_REGIONS:
-            scores[f"lpips_alex_{region}"] = lpips(pair.truth, pair.render).double().numpy()
+            of_region["lpips_alex"] = lpips(pair.truth, pair.render)
+        for metric, values in of_region.items():
+            scores[f"{metric}_{region}"] = values.double().numpy()
     return scores
-
-
-def _apply(function: Callable[..., torch.Tensor], pair: Pair) -> np.ndarray:
-    return function(pair.render, pair.truth, pair.weight).double().numpy()
 
 
 @dataclass(frozen=True)

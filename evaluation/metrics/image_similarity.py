@@ -7,6 +7,8 @@ the crop alike unless a weight is given. SSIM works in float64, since variances 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -39,6 +41,15 @@ def psnr(first: Images, second: Images, weight: Weights | None = None) -> Float[
     return -10 * torch.log10(mse.clamp_min(SMALLEST_MSE))
 
 
+@dataclass(frozen=True)
+class SimilarityMaps:
+    """Terms of the structural similarity at every window centre of one scale, (frame, height, width, 3)."""
+
+    luminance: Tensor
+    contrast: Tensor
+    """Contrast times structure."""
+
+
 def ssim(first: Images, second: Images, weight: Weights | None = None) -> Float[Tensor, " frame"]:
     """Structural similarity of each frame: 11-tap Gaussian window of 1.5 px, whole windows only, mean of the channels.
 
@@ -49,10 +60,15 @@ def ssim(first: Images, second: Images, weight: Weights | None = None) -> Float[
 
     Source: Wang, Bovik, Sheikh and Simoncelli 2004, eq. 13, K1 = 0.01, K2 = 0.03.
     """
-    luminance, contrast = _similarity_maps(first.double(), second.double())
-    border = WINDOW_TAPS // 2
-    inner = None if weight is None else weight[:, border:-border, border:-border]
-    return _weighted_mean(luminance * contrast, inner).mean(-1)
+    return ssim_of_maps(similarity_maps(first, second, scales=1), weight)
+
+
+def ssim_of_maps(
+    maps: list[SimilarityMaps], weight: Weights | None = None
+) -> Float[Tensor, " frame"]:
+    """:func:`ssim` from maps that are there already (the first scale is used)."""
+    finest = maps[0]
+    return _weighted_mean(finest.luminance * finest.contrast, _inner(weight)).mean(-1)
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
@@ -96,19 +112,40 @@ def ms_ssim(
     Source: Wang, Simoncelli and Bovik 2003, eq. 7; the treatment of small images is own.
     """
     scales = ms_ssim_scales(*first.shape[1:3])
-    first, second = first.double(), second.double()
-    powers = torch.tensor(MS_SSIM_WEIGHTS[:scales], dtype=first.dtype, device=first.device)
-    powers = powers / powers.sum()
-    border = WINDOW_TAPS // 2
-    result = torch.ones(len(first), 3, dtype=first.dtype, device=first.device)
-    for scale in range(scales):
-        luminance, contrast = _similarity_maps(first, second)
-        similarity = luminance * contrast if scale == scales - 1 else contrast
-        inner = None if weight is None else weight[:, border:-border, border:-border]
-        result = result * _weighted_mean(similarity, inner).clamp_min(0) ** powers[scale]
-        first, second = _halve(first), _halve(second)
+    return ms_ssim_of_maps(similarity_maps(first, second, scales), weight)
+
+
+def ms_ssim_of_maps(
+    maps: list[SimilarityMaps], weight: Weights | None = None
+) -> Float[Tensor, " frame"]:
+    """:func:`ms_ssim` from maps that are there already, one for each scale."""
+    powers = torch.tensor(MS_SSIM_WEIGHTS[: len(maps)], dtype=torch.float64)
+    powers = (powers / powers.sum()).tolist()
+    result = torch.ones_like(maps[0].contrast[:, 0, 0])
+    for scale, (of_scale, power) in enumerate(zip(maps, powers, strict=True)):
+        coarsest = scale == len(maps) - 1
+        similarity = of_scale.luminance * of_scale.contrast if coarsest else of_scale.contrast
+        result = result * _weighted_mean(similarity, _inner(weight)).clamp_min(0) ** power
         weight = None if weight is None else _halve(weight[..., None])[..., 0]
     return result.mean(-1)
+
+
+def similarity_maps(first: Images, second: Images, scales: int) -> list[SimilarityMaps]:
+    """Similarity terms at ``scales`` scales, finest first, in float64; each scale halves the last by 2 x 2 means."""
+    first, second = first.double(), second.double()
+    maps = [_maps_of_scale(first, second)]
+    for _ in range(scales - 1):
+        first, second = _halve(first), _halve(second)
+        maps.append(_maps_of_scale(first, second))
+    return maps
+
+
+def _inner(
+    weight: Weights | None,
+) -> Float[Tensor, "frame inner_height inner_width"] | None:
+    """Weights at the window centres."""
+    border = WINDOW_TAPS // 2
+    return None if weight is None else weight[:, border:-border, border:-border]
 
 
 def _weighted_mean(
@@ -129,28 +166,38 @@ def _halve(
 def _blur(
     images: Float[Tensor, "frame height width channel"],
 ) -> Float[Tensor, "frame inner_height inner_width channel"]:
-    """Gaussian window means, whole windows only."""
-    offset = torch.arange(WINDOW_TAPS, dtype=images.dtype, device=images.device) - WINDOW_TAPS // 2
+    """Gaussian window means, whole windows only.
+
+    Sums of shifted planes, one plane at a time so that it stays in the processor's cache: twenty times
+    faster here than a float64 convolution of 512 x 512 pixels.
+    """
+    offset = torch.arange(WINDOW_TAPS, dtype=torch.float64) - WINDOW_TAPS // 2
     taps = torch.exp(-0.5 * (offset / WINDOW_SIGMA_PX) ** 2)
-    taps = taps / taps.sum()
-    frames, height, width, channels = images.shape
-    planes = images.movedim(-1, 1).reshape(frames * channels, 1, height, width)
-    planes = functional.conv2d(planes, taps[None, None, :, None])
-    planes = functional.conv2d(planes, taps[None, None, None, :])
-    return planes.reshape(frames, channels, *planes.shape[-2:]).movedim(1, -1)
+    weights = (taps / taps.sum()).tolist()
+    planes = images.movedim(-1, 1)
+    blurred = [_blur_plane(plane.contiguous(), weights) for plane in planes.flatten(0, 1)]
+    return torch.stack(blurred).unflatten(0, planes.shape[:2]).movedim(1, -1)
 
 
-def _similarity_maps(
-    first: Images, second: Images
-) -> tuple[
-    Float[Tensor, "frame inner_height inner_width 3"],
-    Float[Tensor, "frame inner_height inner_width 3"],
-]:
-    """Luminance and contrast-structure terms at every window centre."""
+def _blur_plane(
+    plane: Float[Tensor, "height width"], weights: list[float]
+) -> Float[Tensor, "inner_height inner_width"]:
+    height, width = (side - WINDOW_TAPS + 1 for side in plane.shape)
+    rows = torch.zeros_like(plane[:height])
+    for shift, weight in enumerate(weights):
+        rows.add_(plane[shift : shift + height], alpha=weight)
+    window = torch.zeros_like(rows[:, :width])
+    for shift, weight in enumerate(weights):
+        window.add_(rows[:, shift : shift + width], alpha=weight)
+    return window
+
+
+def _maps_of_scale(first: Images, second: Images) -> SimilarityMaps:
     mean_first, mean_second = _blur(first), _blur(second)
     variance_first = _blur(first**2) - mean_first**2
     variance_second = _blur(second**2) - mean_second**2
     covariance = _blur(first * second) - mean_first * mean_second
-    luminance = (2 * mean_first * mean_second + C1) / (mean_first**2 + mean_second**2 + C1)
-    contrast = (2 * covariance + C2) / (variance_first + variance_second + C2)
-    return luminance, contrast
+    return SimilarityMaps(
+        luminance=(2 * mean_first * mean_second + C1) / (mean_first**2 + mean_second**2 + C1),
+        contrast=(2 * covariance + C2) / (variance_first + variance_second + C2),
+    )

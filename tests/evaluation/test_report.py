@@ -240,3 +240,12 @@ def test_markdown_tables_and_headings_become_html_and_nothing_else_does():
     assert "<td><code>c</code></td><td>&lt;b&gt;</td>" in html
     assert "<li>one</li><li><strong>two</strong></li>" in html
     assert "<p>end</p>" in html
+
+
+def test_gains_over_the_first_model_are_stated(page):
+    words = " ".join(" ".join(page.words).split())
+    assert "far against near , frame by frame:" in words
+    # Level shifts of -16 and -8 differ by a factor of two: 6.02 dB; the landmarks by one pixel.
+    gain = re.search(r"psnr_person \+(\d\.\d+) \(", words)
+    assert float(gain[1]) == pytest.approx(6.02, abs=0.15)
+    assert "lmd_px +1.000 (+1.000 to +1.000) px" in words
