@@ -38,6 +38,9 @@ class NearestFrameConfig:
     temperature: float = 0.5
     """Softness of the choice while learning, in units of the squared distance."""
 
+    prior: float = 1e-3
+    """Pull of the logarithms of the weights towards 0: a short clip teaches little."""
+
     def __post_init__(self) -> None:
         """Refuse impossible sizes."""
         for key in ("max_frames", "queries", "candidates", "comparison_side_px"):

@@ -79,7 +79,7 @@ class NearestFrame(AvatarModel):
     def training_losses(
         self, data: SubjectData, progress: float, generator: torch.Generator
     ) -> dict[str, Float[Tensor, ""]]:
-        """Expected squared colour error of a soft choice among random competitors of left-out frames."""
+        """Expected squared colour error of a soft choice among competitors of left-out frames, and a prior."""
         n_stored = self.code.shape[0]
         device = self.code.device
         query = torch.randint(n_stored, (self.config.queries,), generator=generator, device=device)
@@ -97,7 +97,10 @@ class NearestFrame(AvatarModel):
         candidate = torch.cat([near, chance], 1)
         error = self._errors(query, candidate, data)
         choice = torch.softmax(-distance.gather(1, candidate) / self.config.temperature, 1)
-        return {"colour": (choice * error).sum(1).mean()}
+        return {
+            "colour": (choice * error).sum(1).mean(),
+            "prior": self.config.prior * (self.log_weight**2).mean(),
+        }
 
     @torch.no_grad()
     def _errors(
