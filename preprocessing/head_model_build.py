@@ -14,7 +14,7 @@ from preprocessing.head_model_basis import (
     sphere_centres,
     symmetric_principal_directions,
 )
-from preprocessing.head_model_mesh import PARTS, HeadMesh, crop_head
+from preprocessing.head_model_mesh import PARTS, HeadMesh, above_collar_m, crop_head
 from preprocessing.head_model_samples import read_facial_actions, read_targets, sample_heads
 from preprocessing.head_model_source import BaseMesh, data_folder, read_base_mesh, read_rig
 
@@ -24,9 +24,10 @@ JOINTS = ("head", "neck", "eye_left", "eye_right")
 JOINT_PARENTS = (-1, 0, 0, 0)
 # The neck turns about a point this far down from the head joint to the base of the neck.
 NECK_PIVOT = 0.35
-# Share of the head's turn that vertices of each neck bone stay behind.
-NECK_SHARE = {"neck03": 1 / 3, "neck02": 2 / 3}
+# Share of the head's turn by which vertices of the upper neck bone stay behind; lower ones stay entirely.
+NECK_SHARE = {"neck03": 0.45}
 NECK_SMOOTHING_ROUNDS = 10
+COLLAR_BAND_M = 0.014
 # The dental arches are made a little smaller, or they show through the corners of closed lips.
 TEETH_WIDTH, TEETH_SHIFT_M = 0.92, -0.003
 
@@ -154,10 +155,7 @@ def _skin_weights(base: BaseMesh, mesh: HeadMesh) -> Float[np.ndarray, "vertex j
     neck = share[mesh.base_vertex] / np.maximum(total[mesh.base_vertex], 1e-9)
     inside = np.isin(
         mesh.vertex_part,
-        [
-            PARTS.index(name)
-            for name in ("eye_left", "eye_right", "teeth", "tongue", "mouth_cavity", "lips")
-        ],
+        [PARTS.index(name) for name in PARTS if name not in ("face", "scalp", "neck")],
     )
     neck[inside] = 0
     # The rig's weights change within a few edges: smooth them, so that the throat does not crease.
@@ -170,6 +168,8 @@ def _skin_weights(base: BaseMesh, mesh: HeadMesh) -> Float[np.ndarray, "vertex j
     for _ in range(NECK_SMOOTHING_ROUNDS):
         neck = np.where(inside, 0, 0.5 * neck + 0.5 * (graph @ neck) / degree)
     neck = (neck + neck[mesh.mirror_vertex]) / 2
+    # The collar stays entirely.
+    neck = np.minimum(neck / neck[above_collar_m(base, mesh) < COLLAR_BAND_M].min(), 1)
     weights = np.zeros((n, len(JOINTS)))
     weights[:, 0], weights[:, 1] = 1 - neck, neck
     for column, name in enumerate(JOINTS[2:], start=2):

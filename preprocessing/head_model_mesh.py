@@ -94,6 +94,12 @@ def crop_head(base: BaseMesh, folder: Path) -> HeadMesh:
     )
 
 
+def above_collar_m(base: BaseMesh, mesh: HeadMesh) -> Float[np.ndarray, " vertex"]:
+    """Height of each vertex over the collar plane, metres."""
+    place = base.vertices[mesh.base_vertex]
+    return place[:, 1] + COLLAR_SLOPE * place[:, 2] - COLLAR_HEIGHT_M
+
+
 def split_quads(
     vertices: Float[np.ndarray, "vertex 3"],
     quads: Int[np.ndarray, "quad 4"],
