@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from copy import deepcopy
@@ -63,3 +64,9 @@ class Project:
     def path(self, name: str) -> Path:
         """A file below results/."""
         return self.folder / "results" / name
+
+
+def copy_of(project: Project, folder: Path) -> Project:
+    """The same project with its results and Snakemake's records, in another folder."""
+    shutil.copytree(project.folder, folder, copy_function=shutil.copy2)
+    return Project(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from workflow_project import ROOT, TOY_CONFIG, Project
+from workflow_project import ROOT, TOY_CONFIG, Project, copy_of
 
 from artifacts.kinds import AVATAR, FACE_FIT, FRAMES, LANDMARKS, MATTE, RENDER, SCORES
 from artifacts.store import open_artifact
@@ -19,12 +19,6 @@ from artifacts.store import open_artifact
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 MODELS = TOY_CONFIG["models"]
-
-
-def copy_of(project: Project, folder: Path) -> Project:
-    """The same project with its results and Snakemake's records, in another folder."""
-    shutil.copytree(project.folder, folder, copy_function=shutil.copy2)
-    return Project(folder)
 
 
 def planned_rules(project: Project, *arguments: str) -> set[str]:
