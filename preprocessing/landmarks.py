@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from artifacts.errors import InputError
 from artifacts.kinds import FRAMES, LANDMARKS, RENDER
@@ -19,6 +18,7 @@ from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, write_artifact
 from preprocessing.landmark_clip import track_clip
+from preprocessing.tflite import claim_cores
 
 LOG = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def main(options: Options) -> None:
     Raises:
         InputError: no frame of a clip shows a face.
     """
-    with open_artifact(options.images, FRAMES, RENDER) as reader:
-        clip = track_clip(reader, options.detector, options.mesh, torch.get_num_threads())
+    with open_artifact(options.images, FRAMES, RENDER) as reader, claim_cores() as cores:
+        clip = track_clip(reader, options.detector, options.mesh, cores)
         _, height, width, _ = reader.shape("image")
         is_clip = reader.spec.kind == FRAMES.kind
     found = int(clip.valid.sum())

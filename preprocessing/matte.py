@@ -13,7 +13,6 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from tqdm import tqdm
 
@@ -24,6 +23,7 @@ from artifacts.step import run_step
 from artifacts.store import ArtifactReader, open_artifact, open_writer, read_artifact
 from preprocessing.matte_filter import damp_flicker, keep_person, refine_edges
 from preprocessing.matte_segmenter import MASK_SIZE, Segmenter, shrink_image
+from preprocessing.tflite import claim_cores
 
 BLOCK_FRAMES = 16
 
@@ -141,7 +141,7 @@ def main(options: Options) -> None:
         InputError: the landmarks belong to another clip, or show no face.
     """
     landmarks = read_artifact(options.landmarks, LANDMARKS)
-    with open_artifact(options.frames, FRAMES) as reader:
+    with open_artifact(options.frames, FRAMES) as reader, claim_cores() as cores:
         count, height, width, _ = reader.shape("image")
         if (len(landmarks["valid"]), *landmarks["image_size"]) != (count, width, height):
             raise InputError(
@@ -152,7 +152,7 @@ def main(options: Options) -> None:
                 f"{options.landmarks}: shows no face in any frame; choose a clip in which one person faces the camera"
             )
         boxes = face_boxes(landmarks["points"], landmarks["valid"], (width, height))
-        maker = MatteMaker(options.segmenter, boxes, options.reach_frames, torch.get_num_threads())
+        maker = MatteMaker(options.segmenter, boxes, options.reach_frames, cores)
         inputs = {
             "frames": options.frames,
             "landmarks": options.landmarks,

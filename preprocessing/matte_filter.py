@@ -45,8 +45,9 @@ def keep_person(
     possible = _parts_touching(mask > POSSIBLE, sure)
     others = (mask > SURE) & ~sure
     if (others & possible).any():
-        wide = binary_dilation(others, iterations=OTHER_MARGIN)
-        possible &= ~wide | binary_dilation(sure, iterations=OTHER_MARGIN // 2) & ~others
+        away = np.logical_not(binary_dilation(others, iterations=OTHER_MARGIN))
+        rim = np.logical_and(binary_dilation(sure, iterations=OTHER_MARGIN // 2), ~others)
+        possible &= away | rim
     return mask * possible
 
 
@@ -54,7 +55,8 @@ def _parts_touching(
     area: Bool[np.ndarray, "row column"], seed: Bool[np.ndarray, "row column"]
 ) -> Bool[np.ndarray, "row column"]:
     """The connected parts of ``area`` (diagonals connect) that share a pixel with ``seed``."""
-    parts, count = label(area, structure=np.ones((3, 3)))
+    parts = np.zeros(area.shape, np.int32)
+    count = int(label(area, structure=np.ones((3, 3)), output=parts))  # pyright: ignore[reportArgumentType]
     if count <= 1:
         return area & (area & seed).any()
     wanted = np.zeros(count + 1, bool)
@@ -125,7 +127,8 @@ def refine_edges(
     if len(row):
         coefficients[:, row, column] = _edge_coefficients(mask, small, row, column)
         near = binary_dilation(varies, iterations=RADIUS)
-        for layer in coefficients:
+        for index in range(4):
+            layer = coefficients[index]
             np.copyto(layer, uniform_filter(layer, window, mode="nearest"), where=near)
     size = image.shape[:2]
     enlarged = torch.nn.functional.interpolate(

@@ -114,7 +114,8 @@ class SplitNetwork:
 
 def read_flexbuffer(options: bytes) -> Mapping[str, Any]:
     """Options of a MediaPipe operator; empty where the operator has none."""
-    return flexbuffers.Loads(options) if options else {}
+    loaded: Any = flexbuffers.Loads(options) if options else {}
+    return loaded
 
 
 class _Graph:
@@ -274,7 +275,7 @@ class _Graph:
             part.tensors.append(copy)
         part.operators = []
         for index in order:
-            operator = schema.OperatorT()
+            operator: Any = schema.OperatorT()
             operator.__dict__.update(self._graph.operators[index].__dict__)
             operator.inputs = [place[int(tensor)] for tensor in operator.inputs]
             operator.outputs = [place[int(tensor)] for tensor in operator.outputs]
