@@ -82,7 +82,7 @@ def load_avatar(path: Path, device: torch.device | str = "cpu") -> tuple[AvatarM
         size = reader.read("image_size")
         name, text = str(reader.read("model_name")), str(reader.read("model_config"))
         train_frames = reader.read("train_frame")
-        state = {key: torch.from_numpy(np.array(v)) for key, v in reader.tensors().items()}
+        state = {key: torch.from_numpy(np.asarray(v)) for key, v in reader.tensors().items()}
     config = config_from_yaml(name, text)
     model: AvatarModel = import_module(model_module(name)).restore_model(config, state)
     try:

@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -35,7 +35,7 @@ class CheckpointFile:
         partial = self.path.with_name(self.path.name + ".partial")
         try:
             with partial.open("wb") as file:
-                torch.save({"key": self.key, **state}, file)
+                _save({"key": self.key, **state}, file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, self.path)
@@ -62,3 +62,31 @@ class CheckpointFile:
     def remove(self) -> None:
         """Delete the checkpoint, if there is one."""
         self.path.unlink(missing_ok=True)
+
+
+class _Recorder:
+    """A file that remembers why a write failed: torch.save turns that into an error about positions."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    recorder = _Recorder(file)
+    try:
+        torch.save(state, recorder)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        if recorder.error is not None:
+            raise recorder.error from error
+        raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import pickle
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,6 +154,26 @@ class _Trap:
 
 def _spring():
     _Trap.sprung = True
+
+
+def test_full_disk_keeps_the_last_checkpoint(toy_data, tmp_path, monkeypatch):
+    checkpoint = CheckpointFile(tmp_path / "c.pt", "key")
+    training = make_training(toy_data)
+    training.take_step()
+    checkpoint.save(training.state())
+    training.take_step()
+
+    class Full(io.FileIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", Full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        checkpoint.save(training.state())
+    assert raised.value.errno == errno.ENOSPC
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+    monkeypatch.undo()
+    assert checkpoint.load(torch.device("cpu"))["step"] == 1
 
 
 def test_checkpoint_of_other_options_is_not_used(toy_data, tmp_path, caplog):
