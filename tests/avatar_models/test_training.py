@@ -167,7 +167,10 @@ def test_full_disk_keeps_the_last_checkpoint(toy_data, tmp_path, monkeypatch):
         def write(self, data):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "open", Full)
+    def open_full(path, mode):
+        return Full(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_full)
     with pytest.raises(OSError, match="No space left on device") as raised:
         checkpoint.save(training.state())
     assert raised.value.errno == errno.ENOSPC
