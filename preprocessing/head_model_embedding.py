@@ -78,7 +78,7 @@ def point_groups(model: HeadModel) -> list[PointGroup]:
     def of_parts(*names: str) -> np.ndarray:
         member = torch.zeros(model.template.shape[0], dtype=torch.bool)
         member[model.part_vertices(*names)] = True
-        return member.numpy()[triangle].all(1)
+        return np.asarray(member.numpy()[triangle].all(1))
 
     def downward(action: str) -> np.ndarray:
         moved = -model.expression_basis[model.expression_name.index(action), :, 1].numpy()

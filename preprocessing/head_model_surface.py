@@ -27,7 +27,8 @@ def nearest_on_surface(
     """
     corners = vertices[triangle[allowed]]
     count = min(NEIGHBOURS, len(allowed))
-    near = KDTree(corners.mean(1)).query(points, k=np.arange(1, count + 1))[1]
+    near = np.asarray(KDTree(corners.mean(1)).query(points, k=count)[1])
+    near = near.reshape(len(points), count)
     barycentric = nearest_barycentric(points[:, None], corners[near])
     places = (corners[near] * barycentric[..., None]).sum(-2)
     best = np.linalg.norm(places - points[:, None], axis=-1).argmin(1)
