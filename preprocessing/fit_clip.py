@@ -39,10 +39,13 @@ class FitSettings:
     """Residuals beyond this many sigmas lose influence."""
     evidence: float = 50.0
     """Landmarks of one frame count as this many independent ones: their errors go together."""
-    expression_std: float = 0.5
+    expression_std: float = 0.35
     """Expected size of an expression coefficient."""
     asymmetry_std: float = 0.3
     """Expected difference of a left and a right coefficient."""
+    identity_std: float = 0.25
+    """Expected size of an identity coefficient. Below 1, since the landmarks' own bias is the same in every
+    frame: many frames are not many independent witnesses of a shape."""
     focal_std: float = 0.25
     """Expected relative error of the focal length that is expected."""
     offset_std_m: float = 0.003
@@ -106,7 +109,7 @@ def make_prior(model: LandmarkModel, settings: FitSettings, focal_px: float) -> 
     return Prior(
         expression=expression,
         turn=1 / 0.4**2,
-        identity=1.0,
+        identity=1 / settings.identity_std**2,
         log_focal=float(np.log(focal_px)),
         log_focal_precision=1 / settings.focal_std**2,
         acceleration=1 / spread**2,

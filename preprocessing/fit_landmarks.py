@@ -31,7 +31,7 @@ EYELID_PAIRS = (
 
 _GROUP_WEIGHT = ((FACE_OVAL, 0.15), (LIPS, 2.0), (EYELIDS, 2.0), (IRISES, 2.0))
 _LIP_PAIR_WEIGHT = 8.0
-_EYELID_PAIR_WEIGHT = 12.0
+_EYELID_PAIR_WEIGHT = 16.0
 
 
 def landmark_weights() -> Float[np.ndarray, " mediapipe"]:
