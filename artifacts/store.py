@@ -102,7 +102,7 @@ class ArtifactWriter:
                 track_times=False,
             )
             self._describe(dataset, spec)
-        dataset = self._file[name]
+        dataset = _dataset(self._file, name, self._path)
         start = dataset.shape[0]
         dataset.resize(start + rows.shape[0], axis=0)
         dataset[start:] = rows
@@ -117,7 +117,7 @@ class ArtifactWriter:
         """
         if not self._spec.tensor_group:
             raise ArtifactError(f"{self._path}: kind {self._spec.kind!r} holds no state tensors")
-        group = self._file[self._spec.tensor_group]
+        group = _group(self._file, self._spec.tensor_group, self._path)
         for name in sorted(tensors):
             if "/" in name:
                 raise ArtifactError(f"{self._path}: tensor name {name!r} holds a slash")
@@ -201,6 +201,20 @@ def write_artifact(
             writer.put_tensors(tensors)
 
 
+def _dataset(parent: h5py.Group, name: str, path: Path) -> h5py.Dataset:
+    node = parent[name]
+    if not isinstance(node, h5py.Dataset):
+        raise ArtifactError(f"{path}/{name}: is no dataset; delete the file and run again")
+    return node
+
+
+def _group(file: h5py.File, name: str, path: Path) -> h5py.Group:
+    node = file.get(name)
+    if not isinstance(node, h5py.Group):
+        raise ArtifactError(f"{path}/{name}: there is no such group; delete the file and run again")
+    return node
+
+
 def _check_file(file: h5py.File, spec: ArtifactSpec, path: Path) -> None:
     names = set(file.keys())
     if spec.tensor_group:
@@ -208,7 +222,7 @@ def _check_file(file: h5py.File, spec: ArtifactSpec, path: Path) -> None:
     _check_names(str(path), spec, names)
     sizes: dict[str, int] = {}
     for name, array_spec in spec.arrays.items():
-        dataset, where = file[name], f"{path}/{name}"
+        dataset, where = _dataset(file, name, path), f"{path}/{name}"
         if array_spec.dtype == "str":
             if dataset.dtype.kind != "S":
                 raise ArtifactError(f"{where}: dtype {dataset.dtype}, expected text")
@@ -241,11 +255,11 @@ class ArtifactReader:
     @property
     def provenance(self) -> dict[str, Any]:
         """What :func:`artifacts.provenance.make_provenance` recorded."""
-        return decode_provenance(self.file.attrs["provenance_json"])
+        return decode_provenance(str(self.file.attrs["provenance_json"]))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of the dataset ``name``, without reading it."""
-        return tuple(self.file[name].shape)
+        return tuple(_dataset(self.file, name, self.path).shape)
 
     def read(self, name: str, rows: object = ()) -> np.ndarray:
         """The dataset ``name``, or the part that the h5py selection ``rows`` names (a slice, a sorted index list).
@@ -254,7 +268,7 @@ class ArtifactReader:
             ArtifactError: the bytes cannot be read (a damaged file).
         """
         try:
-            value = self.file[name][rows]
+            value = _dataset(self.file, name, self.path)[rows]
         except OSError as error:
             raise ArtifactError(
                 f"{self.path}/{name}: cannot be read ({error}); delete the file and run again"
@@ -264,9 +278,22 @@ class ArtifactReader:
         return np.asarray(value)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """All arrays of the kind's tensor group, by name."""
-        group = self.file[self.spec.tensor_group]
-        return {name: group[name][()] for name in group}
+        """All arrays of the kind's tensor group, by name.
+
+        Raises:
+            ArtifactError: the kind has no tensor group, or the bytes cannot be read (a damaged file).
+        """
+        if self.spec.tensor_group is None:
+            raise ArtifactError(f"{self.path}: kind {self.spec.kind!r} holds no state tensors")
+        group = _group(self.file, self.spec.tensor_group, self.path)
+        try:
+            return {
+                name: np.asarray(_dataset(group, name, self.path)[()]) for name in map(str, group)
+            }
+        except OSError as error:
+            raise ArtifactError(
+                f"{self.path}: cannot be read ({error}); delete the file and run again"
+            ) from error
 
 
 @contextmanager
@@ -312,6 +339,6 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """
     try:
         with h5py.File(path, "r") as file:
-            return decode_provenance(file.attrs["provenance_json"])
+            return decode_provenance(str(file.attrs["provenance_json"]))
     except (OSError, KeyError) as error:
         raise ArtifactError(f"{path}: not a readable artifact ({error})") from error

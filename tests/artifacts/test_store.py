@@ -309,3 +309,22 @@ def test_every_kind_has_units_and_documentation():
             if array.dtype != "str":
                 np.dtype(array.dtype)
     assert AVATAR.tensor_group == "state"
+
+
+def test_a_group_in_the_place_of_a_dataset_is_refused(toy: Path):
+    def change(file: h5py.File) -> None:
+        del file["valid"]
+        file.create_group("valid")
+
+    edit(toy, change)
+    with pytest.raises(ArtifactError) as raised:
+        read_artifact(toy, SPEC)
+    assert "toy.h5/valid: is no dataset" in sentence(raised)
+
+
+def test_a_lost_tensor_group_is_refused(tmp_path: Path):
+    spec, path = ArtifactSpec("net", (1, 0), {}, tensor_group="state"), tmp_path / "net.h5"
+    write_artifact(path, spec, {}, {}, {"a": np.zeros(1)})
+    edit(path, lambda file: file.pop("state"))
+    with open_artifact(path, spec) as reader, pytest.raises(ArtifactError, match=r"net\.h5/state"):
+        reader.tensors()
