@@ -88,6 +88,12 @@ class AnchoredField(nn.Module):
         self.colour_in = nn.Linear(width, sizes.colour_width)
         self.view_in = nn.Linear(encoded_size(3, sizes.view_bands), sizes.colour_width, bias=False)
         self.colour_out = nn.Linear(sizes.colour_width, 3)
+        # PyTorch's own start lets the signal fade from layer to layer, and training would stand still at first.
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def project(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch width"]:
         """The vertex features' part of MLP0's first layer."""

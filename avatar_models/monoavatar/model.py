@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -52,8 +54,6 @@ from avatar_models.rendering.sampling import (
 )
 from avatar_models.torso import TorsoLayer
 
-# Rays of one chunk when rendering: its activations stay in a CPU's cache.
-RENDER_RAYS = {"cpu": 1024, "cuda": 65_536}
 # Closed bins that training looks into again, as a share of the samples.
 EXPLORE = 0.03
 # What the occupancy remembers from one step to the next.
@@ -74,6 +74,9 @@ class MonoAvatar(AvatarModel):
 
     Source: MonoAvatar (CVPR 2023). Own: shell, occupancy, layers and the opacity loss.
     """
+
+    # Rays of one chunk when rendering: its activations stay in a CPU's cache.
+    render_rays: ClassVar[dict[str, int]] = {"cpu": 1024, "cuda": 65_536}
 
     def __init__(
         self,
@@ -190,7 +193,7 @@ class MonoAvatar(AvatarModel):
         rays = shell_rays(driving, self.shell)
         image = torch.zeros(height * width, 4, device=device)
         features = self.vertex_features(driving.displacement[None], driving.code[None])
-        size = RENDER_RAYS[device.type]
+        size = self.render_rays[device.type]
         for start in range(0, len(rays.pixel), size):
             part = slice(start, start + size)
             pixel = rays.pixel[part].long()
