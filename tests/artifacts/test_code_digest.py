@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,9 @@ def test_order_of_modules_does_not_count(project: Path):
     assert digest("preprocessing.tool", "preprocessing.lazy") == digest(
         "preprocessing.lazy", "preprocessing.tool"
     )
+
+
+def test_every_package_of_the_project_counts():
+    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    packages = tomllib.loads(text)["tool"]["importlinter"]["root_packages"]
+    assert set(module.LOCAL) == set(packages)
