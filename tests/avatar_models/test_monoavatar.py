@@ -13,7 +13,7 @@ from avatar_models.trainer import Training
 from head_geometry.head_region import head_region
 
 SMALL = {
-    "steps": 50,
+    "steps": 120,
     "lr": 1e-2,
     "max_minutes": 0.0,
     "rays": 384,
@@ -40,7 +40,7 @@ def trained_toy(toy):
         toy.frames, toy.matte, toy.head_model, toy.face_fit, "tail-20", (64, 64)
     )
     config = replace(MonoAvatarDConfig.preset("tiny"), **SMALL)
-    model, _ = trained(config, data, 50)
+    model, _ = trained(config, data, 120)
     return model.eval(), data, config
 
 
