@@ -1,0 +1,131 @@
+"""Speed of a MonoAvatar: milliseconds per rendered frame at 128² and 256², and where a training step's time goes.
+
+python benchmarks/avatar_speed.py --frames F --matte M --head-model H --face-fit FIT [--train-s 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from avatar_models.dataset import DrivingClip, SubjectData
+from avatar_models.device import choose_device, describe_device, synchronise
+from avatar_models.monoavatar import model
+from avatar_models.registry import make_config
+from avatar_models.trainer import Training
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("frames", "matte", "head-model", "face-fit"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--model", default="monoavatar_d")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--split", default="tail-20")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--train-s", type=float, default=30.0)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    print(f"{options.model}, preset {options.preset}, {describe_device(device)}")
+
+    side = options.sizes[0]
+    data = SubjectData.load(
+        options.frames,
+        options.matte,
+        options.head_model,
+        options.face_fit,
+        options.split,
+        (side, side),
+        device,
+    )
+    config = make_config(
+        options.model, options.preset, [f"max_minutes={options.train_s / 60}", "steps=1000000"]
+    )
+    avatar = model.build_model(config, data)
+    training = Training(avatar, config, data, seed=0)
+    begun = time.monotonic()
+    while training.progress < 1:
+        training.take_step()
+        training.elapsed_s = time.monotonic() - begun
+    print(f"training: {training.step} steps, {training.step / training.elapsed_s:.1f} steps/s")
+    report_step(training, device)
+    for size in options.sizes:
+        clip = DrivingClip.load(options.head_model, options.face_fit, (size, size), device)
+        report_frames(avatar, clip, data.test_frames.tolist()[:20], size, device)
+
+
+def report_frames(
+    avatar: model.MonoAvatar, clip: DrivingClip, test: list[int], size: int, device: torch.device
+) -> None:
+    """Print the median time of a frame."""
+    avatar.eval()
+    times = []
+    with torch.inference_mode():
+        avatar.render(clip.driving(test[0]))
+        for frame in test:
+            driving = clip.driving(frame)
+            synchronise(device)
+            begun = time.perf_counter()
+            avatar.render(driving)
+            synchronise(device)
+            times.append(1e3 * (time.perf_counter() - begun))
+    middle = sorted(times)[len(times) // 2]
+    print(f"render {size}²: median {middle:.0f} ms, least {min(times):.0f} ms")
+
+
+def report_step(training: Training, device: torch.device, steps: int = 20) -> None:
+    """Print the share of a step in drawing rays, features, neighbours, networks and the rest."""
+    spent: dict[str, float] = defaultdict(float)
+    avatar = training.model
+    with (
+        timed(spent, "rays and targets", avatar, "_draw_rays", device),
+        timed(spent, "vertex features", avatar, "vertex_features", device),
+        timed(spent, "neighbours", model, "find_neighbours", device),
+        timed(spent, "networks and compositing", model, "evaluate", device),
+    ):
+        synchronise(device)
+        begun = time.perf_counter()
+        for _ in range(steps):
+            training.take_step()
+        synchronise(device)
+        total = time.perf_counter() - begun
+    print(f"step: {1e3 * total / steps:.1f} ms")
+    for name, seconds in spent.items():
+        print(f"  {name}: {1e3 * seconds / steps:.1f} ms ({100 * seconds / total:.0f} %)")
+    rest = total - sum(spent.values())
+    print(
+        f"  backward, Adam and the rest: {1e3 * rest / steps:.1f} ms ({100 * rest / total:.0f} %)"
+    )
+
+
+@contextmanager
+def timed(
+    spent: dict[str, float], label: str, owner: object, name: str, device: torch.device
+) -> Iterator[None]:
+    """Add the time of every call of ``owner.name`` to ``spent[label]``."""
+    original: Callable[..., object] = getattr(owner, name)
+
+    def wrapper(*args: object, **kwargs: object) -> object:
+        synchronise(device)
+        begun = time.perf_counter()
+        result = original(*args, **kwargs)
+        synchronise(device)
+        spent[label] += time.perf_counter() - begun
+        return result
+
+    setattr(owner, name, wrapper)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+if __name__ == "__main__":
+    main()
