@@ -24,6 +24,9 @@ from preprocessing.fit_start import choose_keyframes, start_state
 # Points that bound an opening: an offset there would let a mesh stay open where the face is closed.
 _OPENING_POINTS = sorted({point for pair in LIP_PAIRS + EYELID_PAIRS for point in pair})
 
+# Median acceleration of the middle of the face in clips of people who talk to a camera, metre/frame².
+_USUAL_ACCELERATION_M = 0.0008
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -193,6 +196,7 @@ def fit_frames(
         _shaped(model, subject), seen.points, seen.valid, seen.centre, subject.log_focal
     )
     state = FitState(subject.identity, subject.log_focal, subject.offset, start.frame)
+    settings = _allow_motion(settings, state, seen)
     prior = make_prior(model, settings, float(torch.exp(subject.log_focal)))
     frames, overlap = len(state.frame), 100
     solved = []
@@ -203,6 +207,26 @@ def fit_frames(
         window = solve_frames(model, state.select(part), seen.select(part), prior, 15)
         solved.append(window.frame[first - begin : last - begin])
     return FitState(subject.identity, subject.log_focal, subject.offset, torch.cat(solved))
+
+
+def _allow_motion(settings: FitSettings, state: FitState, seen: Observations) -> FitSettings:
+    """``settings`` for a head that moves more than usual (in a car, say): then less is taken for noise.
+
+    The middle of all points is far steadier than its detector's noise, so its acceleration is real.
+    """
+    if len(seen.points) < 3:
+        return settings
+    metre = state.frame[:, -1].median() / torch.exp(state.log_focal)
+    bend = torch.linalg.vector_norm(seen.points.mean(1).diff(n=2, dim=0), dim=1) * metre
+    watched = seen.valid[2:] & seen.valid[1:-1] & seen.valid[:-2]
+    if not bool(watched.any()):
+        return settings
+    factor = float((bend[watched].median() / _USUAL_ACCELERATION_M).clamp(1.0, 1.5))
+    return replace(
+        settings,
+        rotation_std=settings.rotation_std * factor,
+        translation_std_m=settings.translation_std_m * factor,
+    )
 
 
 def _shaped(model: LandmarkModel, subject: Subject) -> LandmarkModel:
