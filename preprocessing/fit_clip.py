@@ -34,7 +34,7 @@ class FitSettings:
 
     identities: int = 40
     """Identity components that are estimated; the rest stay at the mean."""
-    keyframes: int = 80
+    keyframes: int = 48
     """Frames that identity, focal length and offsets are estimated from."""
     sigma: float = 0.010
     """Residual that counts as one, in outer-eye-corner distances."""
