@@ -29,6 +29,7 @@ from preprocessing.torso import (
 
 log = logging.getLogger(__name__)
 _BATCH = 48
+_RETRIES = 2
 # The head's outline is smooth: a small mask is enough to keep it out of the torso.
 _MASK_SIDE = 64
 _SIDE = LEVELS[-1][0]
@@ -74,29 +75,51 @@ def follow_torso(
     except ValueError as error:
         log.warning("%s: %s; its motion is left at rest", frames.path, error)
         return no_torso(count)
-    shift = _neck_shift(fit, reference) * torch.tensor([_SIDE / width, _SIDE / height])
-    parameters, correlation = [], []
-    for first in tqdm(range(0, count, _BATCH), desc="torso", unit="batch", leave=False):
-        last = min(first + _BATCH, count)
-        guesses = torch.zeros(3, last - first, 4)
-        guesses[1, :, 2:] = shift[first:last]
-        guesses[2, :, 2:] = 0.5 * shift[first:last]
-        found, score = tracker.track(source.images(first, last), guesses)
-        parameters.append(found)
-        correlation.append(score)
-    motion = TorsoMotion(
-        torch.cat(parameters), torch.cat(correlation), tracker.centre, tracker.radius
-    )
+    shift = torch.zeros(count, 4)
+    shift[:, 2:] = _neck_shift(fit, reference) * torch.tensor([_SIDE / width, _SIDE / height])
+    still = torch.zeros_like(shift)
+    motion = _track(tracker, source, torch.stack([still, shift, 0.5 * shift]), None)
     trusted = is_plausible(motion)
     if not bool(trusted.any()):
         return no_torso(count)
     steady = smooth_in_time(motion.parameters, trusted)
+    for _ in range(_RETRIES):
+        if bool(trusted.all()):
+            break
+        # Where the first starts failed, what the neighbours did is a better one.
+        motion = _track(tracker, source, torch.stack([steady, motion.parameters]), motion)
+        trusted = is_plausible(motion)
+        steady = smooth_in_time(motion.parameters, trusted)
     # The reference maps to itself: what is drawn on it needs no warp.
     to_working = torch.eye(3, dtype=torch.float64)
     to_working = resize_intrinsics(to_working, (width, height), (_SIDE, _SIDE))
     matrices = tracker.matrices(steady.double())
     moved = torch.linalg.inv(to_working) @ matrices @ to_working
     return Torso(moved.numpy(), np.array(reference, np.int32), trusted.numpy())
+
+
+def _track(
+    tracker: TorsoTracker,
+    source: _Source,
+    guesses: Float[Tensor, "guess frame 4"],
+    earlier: TorsoMotion | None,
+) -> TorsoMotion:
+    """Align every frame, or, given ``earlier`` results, only the batches that hold frames not to be trusted."""
+    count = guesses.shape[1]
+    parameters, correlation = torch.zeros(count, 4), torch.full((count,), -1.0)
+    done = torch.zeros(count, dtype=torch.bool)
+    if earlier is not None:
+        parameters, correlation = earlier.parameters.clone(), earlier.correlation.clone()
+        done = is_plausible(earlier)
+    for first in tqdm(range(0, count, _BATCH), desc="torso", unit="batch", leave=False):
+        part = slice(first, min(first + _BATCH, count))
+        if bool(done[part].all()):
+            continue
+        found, score = tracker.track(source.images(part.start, part.stop), guesses[:, part])
+        better = (score > correlation[part]) & ~done[part]
+        parameters[part] = torch.where(better[:, None], found, parameters[part])
+        correlation[part] = torch.where(better, score, correlation[part])
+    return TorsoMotion(parameters, correlation, tracker.centre, tracker.radius)
 
 
 def median_pose_frame(fit: ClipFit, valid: Bool[np.ndarray, " frame"]) -> int:
