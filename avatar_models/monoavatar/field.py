@@ -94,6 +94,9 @@ class AnchoredField(nn.Module):
                 nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
+        # The first steps must not drive density or colour to where nothing is learned any more.
+        for layer in (self.density_out, self.colour_out):
+            nn.init.normal_(layer.weight, std=0.02)
 
     def project(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch width"]:
         """The vertex features' part of MLP0's first layer."""

@@ -56,8 +56,6 @@ from avatar_models.torso import TorsoLayer
 
 # Closed bins that training looks into again, as a share of the samples.
 EXPLORE = 0.03
-# What the occupancy remembers from one step to the next.
-OCCUPANCY_DECAY = 0.998
 
 
 class MonoAvatar(AvatarModel):
@@ -167,7 +165,6 @@ class MonoAvatar(AvatarModel):
             losses[f"{name}_colour"] = error.square().mean()
             missing = (found.seen.opacity - opacity).square().mean()
             losses[f"{name}_opacity"] = self.config.opacity_weight * missing
-        self.occupancy.decay(OCCUPANCY_DECAY)
         self.occupancy.record(fine.occupancy_bin, fine.opacity)
         self.occupancy.record(coarse.occupancy_bin, coarse.opacity)
         return losses | self._warp_losses(warp, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,8 +15,10 @@ from torch import Tensor
 MAX_NEIGHBOURS = 8
 
 
-# Sides of the cells of the two grids, metres: on the skin a few vertices per cell; far from it few cells.
-FINE_CELL_M, COARSE_CELL_M = 0.009, 0.03
+# Sides of the cells of each grid, metres: near dense skin a few vertices per cell; far from it few cells.
+CELLS_M = (0.008, 0.016, 0.04)
+# Fewer queries than this are not worth a thread of their own.
+QUERIES_PER_THREAD = 2048
 
 
 @dataclass(frozen=True)
@@ -41,22 +44,29 @@ class CellGrid:
 
 @dataclass(frozen=True)
 class VertexGrid:
-    """Spatial index of one frame's vertices: a fine grid for queries near the skin, a coarse one for the rest."""
+    """Spatial index of one frame's vertices.
 
-    fine: CellGrid
-    coarse: CellGrid
+    Attributes:
+        levels: The same vertices in ever larger cells; a query that one grid does not settle goes on to the next.
+    """
+
+    levels: tuple[CellGrid, ...]
+
+    @property
+    def n_vertices(self) -> int:
+        """How many vertices it holds."""
+        return len(self.levels[0].vertex)
 
     @property
     def nbytes(self) -> int:
         """Memory it takes."""
-        grids = (self.fine, self.coarse)
-        return sum(g.position.nbytes + g.vertex.nbytes + g.cell_start.nbytes for g in grids)
+        return sum(g.position.nbytes + g.vertex.nbytes + g.cell_start.nbytes for g in self.levels)
 
 
 def build_grid(vertices: Float[Tensor, "vertex 3"]) -> VertexGrid:
     """Index vertices (metres); about a millisecond for 5000 of them."""
     vertices = vertices.detach().float()
-    return VertexGrid(_sort_into(vertices, FINE_CELL_M), _sort_into(vertices, COARSE_CELL_M))
+    return VertexGrid(tuple(_sort_into(vertices, cell_m) for cell_m in CELLS_M))
 
 
 def _sort_into(vertices: Float[Tensor, "vertex 3"], cell_m: float) -> CellGrid:
@@ -94,13 +104,14 @@ def nearest_vertices(
 
     Source: own (cells in growing rings until the ring lies beyond the k-th distance).
     """
-    if not 1 <= k <= min(MAX_NEIGHBOURS, len(grid.fine.vertex)):
-        raise ValueError(f"k = {k} nearest of {len(grid.fine.vertex)} vertices: k must be 1..8")
+    if not 1 <= k <= min(MAX_NEIGHBOURS, grid.n_vertices):
+        raise ValueError(f"k = {k} nearest of {grid.n_vertices} vertices: k must be 1..8")
     queries = queries.detach().float().contiguous()
     found = torch.full((len(queries), k), -1, dtype=torch.int32, device=queries.device)
     if len(queries) > 0:
-        _search(grid.fine, queries, found, last_ring=1)
-        _search(grid.coarse, queries, found, last_ring=max(grid.coarse.shape))
+        for cells in grid.levels[:-1]:
+            _search(cells, queries, found, last_ring=1)
+        _search(grid.levels[-1], queries, found, last_ring=max(grid.levels[-1].shape))
     return found
 
 
@@ -110,7 +121,26 @@ def _search(
     found: Int32[Tensor, "query neighbour"],
     last_ring: int,
 ) -> None:
-    """Fill the rows of ``found`` that are still -1, as far as ``last_ring`` settles them."""
+    """Fill the rows of ``found`` that are still -1, as far as ``last_ring`` settles them.
+
+    Warp runs a kernel on one CPU core; several cores are used by launching it on parts of the queries.
+    """
+    n_parts = 1 if queries.is_cuda else torch.get_num_threads()
+    if n_parts == 1 or len(queries) < n_parts * QUERIES_PER_THREAD:
+        _launch(cells, queries, found, last_ring)
+        return
+    parts = zip(queries.chunk(n_parts), found.chunk(n_parts), strict=True)
+    jobs = [_pool(n_parts).submit(_launch, cells, *part, last_ring) for part in parts]
+    for job in jobs:
+        job.result()
+
+
+def _launch(
+    cells: CellGrid,
+    queries: Float[Tensor, "query 3"],
+    found: Int32[Tensor, "query neighbour"],
+    last_ring: int,
+) -> None:
     wp, kernel = _kernel()
     wp.launch(
         kernel.search_rings,
@@ -132,6 +162,11 @@ def _search(
         if queries.is_cuda
         else None,
     )
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(n_threads, thread_name_prefix="neighbours")
 
 
 @cache

@@ -12,6 +12,8 @@ from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
 INSIDE_M = 0.03
 # Samples that would hide less than this share of the light are not worth evaluating.
 SMALLEST_OPACITY = 0.002
+# What a bin keeps of its opacity from one visit to the next.
+FORGET = 0.8
 
 
 class VertexOccupancy(nn.Module):
@@ -32,14 +34,14 @@ class VertexOccupancy(nn.Module):
 
     def __init__(self, n_vertices: int, n_bins: int, n_around: int) -> None:
         super().__init__()
-        self.register_buffer("opacity", torch.ones(n_vertices, n_bins))
+        self.register_buffer("opacity", torch.zeros(n_vertices, n_bins))
         self.register_buffer("around", torch.zeros(n_vertices, n_around, dtype=torch.int64))
 
     def fill(self, neutral: Float[Tensor, "vertex 3"]) -> None:
-        """Find each vertex's neighbours and open every bin."""
+        """Find each vertex's neighbours and close every bin (nothing has been seen yet)."""
         n_around = self.around.shape[1]
         self.around.copy_(nearest_vertices(build_grid(neutral), neutral, n_around))
-        self.opacity.fill_(1)
+        self.opacity.fill_(0)
 
     def bins(
         self,
@@ -59,13 +61,13 @@ class VertexOccupancy(nn.Module):
         share = depth / (INSIDE_M + thickness_m[nearest])
         return nearest * n_bins + (share * n_bins).long().clamp(0, n_bins - 1)
 
-    def decay(self, factor: float) -> None:
-        """Forget a little."""
-        self.opacity.mul_(factor)
-
     def record(self, bins: Int[Tensor, " query"], opacity: Float[Tensor, " query"]) -> None:
-        """Raise the bins to the opacities just computed."""
+        """Take in the opacities just computed: visited bins forget a little, and rise to what was seen.
+
+        Bins that no query fell into stay as they are: poses that are rare in training are not forgotten.
+        """
         flat = self.opacity.view(-1)
+        flat[bins] = FORGET * flat[bins]
         flat.scatter_reduce_(0, bins, opacity.detach().float(), "amax")
 
     def open_bins(self) -> Bool[Tensor, "vertex bin"]:

@@ -310,7 +310,6 @@ def test_thickness_spreads_and_fades():
 def test_occupancy_opens_what_was_seen_and_its_surroundings():
     occupancy = VertexOccupancy(5, 4, 1)
     occupancy.around.copy_(torch.arange(5)[:, None])
-    occupancy.opacity.zero_()
     thickness = torch.full((5,), 0.01)
     # Bins are a centimetre thick here, from 3 cm inside to 1 cm outside.
     bins = occupancy.bins(torch.tensor([-0.025, -0.005, 0.5]), torch.tensor([0, 1, 2]), thickness)
@@ -318,5 +317,9 @@ def test_occupancy_opens_what_was_seen_and_its_surroundings():
     occupancy.record(bins[:1], torch.tensor([0.5]))
     assert occupancy.open_bins()[0].tolist() == [True, True, False, False]
     assert not occupancy.open_bins()[1:].any()
-    occupancy.decay(0.001)
+    for _ in range(100):
+        occupancy.record(bins[1:2], torch.tensor([0.0]))
+    assert occupancy.open_bins()[0, 0]
+    for _ in range(100):
+        occupancy.record(bins[:1], torch.tensor([0.0]))
     assert not occupancy.open_bins().any()
