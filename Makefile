@@ -1,13 +1,14 @@
 # make demo    the demo clip, from the installation to the report
 # make test    all tests
 # make check   all linters and the type checker
+# make docs    the references that are made from code: artifacts, configuration
 # All of them first make .venv, from Python 3.11 or newer, with the versions of constraints.txt.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test check
+.PHONY: demo test check docs
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores all
@@ -24,6 +25,10 @@ check: $(STAMP)
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+docs: $(STAMP)
+	$(BIN)/python -m artifacts.document
+	$(BIN)/python docs/make_config_page.py
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it: make PYTHON=python3.11 ...")'

@@ -22,8 +22,9 @@ rule all:
     """Everything that config.yaml asks for: renders, scores, tables, report."""
     default_target: True
     input:
-        AUDIO_FEATURES,
+        ARTIFACTS,
         RENDERS,
         "results/tables/scores.csv",
+        "results/tables/scores.md",
         "results/report/index.html",
         "results/licences.md",

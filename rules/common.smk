@@ -13,6 +13,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from snakemake.utils import validate
 
+# The code beside the Snakefile, wherever Snakemake runs and whatever is installed.
+sys.path.insert(0, workflow.basedir)
+
 from artifacts.code_digest import code_digest
 from artifacts.errors import InputError
 from avatar_models.registry import make_config, model_module, registered_models
@@ -181,7 +184,20 @@ def views_of(subject):
     return views
 
 
-AUDIO_FEATURES = [f"results/{subject}/audio_features.h5" for subject in SUBJECTS]
+# Everything by name, so that a file that was deleted is made again.
+ARTIFACTS = [
+    *expand(
+        "results/{subject}/{step}.h5",
+        subject=SUBJECTS,
+        step=[*CLIP_STEPS, "audio_features"],
+    ),
+    *expand(
+        "results/{subject}/{model}/{step}.h5",
+        subject=SUBJECTS,
+        model=MODELS,
+        step=["avatar", "render_self_landmarks", "render_self_fit", "scores"],
+    ),
+]
 RENDERS = [
     f"results/{subject}/{model}/render_{view}.{suffix}"
     for subject in SUBJECTS

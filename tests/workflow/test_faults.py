@@ -188,3 +188,4 @@ def test_a_folder_that_may_not_be_written(toy_run: Project, tmp_path: Path):
     done = project.run("--cores", "2", "results/toy/frames.h5")
     project.path("toy").chmod(0o700)
     assert done.returncode != 0
+    assert "choose a folder you may write to" in error_of(project.path("logs/toy/frames.log"))

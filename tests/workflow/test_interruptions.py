@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 KILLS = 20
 # Short steps die while Python starts, long ones in the middle of their work.
-SHORTEST_S, LONGEST_S = 1.0, 9.0
+SHORTEST_S, LONGEST_S = 1.5, 7.0
 BEFORE_TRAINING = ["frames", "landmarks", "matte", "face_fit", "audio_features"]
 
 

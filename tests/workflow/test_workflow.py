@@ -254,7 +254,7 @@ def test_environments_have_the_versions_of_constraints():
 
 
 def test_references_are_not_stale():
-    """`python -m artifacts.document` and `python docs/make_config_page.py` make them again."""
+    """`make docs` makes them again."""
     from artifacts.document import artifact_reference
 
     assert (ROOT / "docs/artifacts.md").read_text(encoding="utf-8") == artifact_reference()
