@@ -165,8 +165,8 @@ class MonoAvatar(AvatarModel):
             losses[f"{name}_colour"] = error.square().mean()
             missing = (found.seen.opacity - opacity).square().mean()
             losses[f"{name}_opacity"] = self.config.opacity_weight * missing
-        self.occupancy.record(fine.occupancy_bin, fine.opacity)
-        self.occupancy.record(coarse.occupancy_bin, coarse.opacity)
+        self.occupancy.record(fine.occupancy_bin, fine.share)
+        self.occupancy.record(coarse.occupancy_bin, coarse.share)
         return losses | self._warp_losses(warp, progress)
 
     def render(self, driving: Driving) -> Layers:

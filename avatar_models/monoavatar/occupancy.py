@@ -9,39 +9,40 @@ from torch import Tensor, nn
 from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
 
 # Depth behind the skin that the bins cover, metres.
-INSIDE_M = 0.03
-# Samples that would hide less than this share of the light are not worth evaluating.
-SMALLEST_OPACITY = 0.002
-# What a bin keeps of its opacity from one visit to the next.
+INSIDE_M = 0.015
+# Samples that contribute less than this share of a ray's light are not worth evaluating.
+SMALLEST_SHARE = 0.002
+# What a bin keeps of its share from one visit to the next.
 FORGET = 0.8
 
 
 class VertexOccupancy(nn.Module):
-    """Largest opacity seen lately in each bin along each vertex's normal.
+    """Largest share of a ray's light that came lately from each bin along each vertex's normal.
 
-    A query falls into the bin of its nearest vertex, by its height above the skin there. Bins never
-    visited in training stay closed, so that a new pose shows nothing that no training frame vouched for.
+    A query falls into the bin of its nearest vertex, by its height above the skin there. Free space and
+    what always lies hidden behind a surface both contribute nothing and close. Bins never visited in
+    training stay closed, so that a new pose shows nothing that no training frame vouched for.
 
     Attributes:
-        opacity: (vertex, bin), 0..1, of a slab of the bin's thickness.
+        share: (vertex, bin), 0..1.
         around: Nearest vertices on the neutral mesh, itself included, (vertex, near).
 
     Source: own.
     """
 
-    opacity: Float[Tensor, "vertex bin"]
+    share: Float[Tensor, "vertex bin"]
     around: Int[Tensor, "vertex near"]
 
     def __init__(self, n_vertices: int, n_bins: int, n_around: int) -> None:
         super().__init__()
-        self.register_buffer("opacity", torch.zeros(n_vertices, n_bins))
+        self.register_buffer("share", torch.zeros(n_vertices, n_bins))
         self.register_buffer("around", torch.zeros(n_vertices, n_around, dtype=torch.int64))
 
     def fill(self, neutral: Float[Tensor, "vertex 3"]) -> None:
         """Find each vertex's neighbours and close every bin (nothing has been seen yet)."""
         n_around = self.around.shape[1]
         self.around.copy_(nearest_vertices(build_grid(neutral), neutral, n_around))
-        self.opacity.fill_(0)
+        self.share.fill_(0)
 
     def bins(
         self,
@@ -49,30 +50,30 @@ class VertexOccupancy(nn.Module):
         nearest: Int[Tensor, " query"],
         thickness_m: Float[Tensor, " vertex"],
     ) -> Int[Tensor, " query"]:
-        """Flat index into ``opacity`` of each query's bin.
+        """Flat index into ``share`` of each query's bin.
 
         Args:
             height_m: Height above the skin along the nearest vertex's normal, metres.
             nearest: Nearest vertex.
             thickness_m: Thickness of the shell at each vertex, metres.
         """
-        n_bins = self.opacity.shape[1]
+        n_bins = self.share.shape[1]
         depth = INSIDE_M + height_m
         share = depth / (INSIDE_M + thickness_m[nearest])
         return nearest * n_bins + (share * n_bins).long().clamp(0, n_bins - 1)
 
-    def record(self, bins: Int[Tensor, " query"], opacity: Float[Tensor, " query"]) -> None:
-        """Take in the opacities just computed: visited bins forget a little, and rise to what was seen.
+    def record(self, bins: Int[Tensor, " query"], share: Float[Tensor, " query"]) -> None:
+        """Take in the shares just computed: visited bins forget a little, and rise to what was seen.
 
         Bins that no query fell into stay as they are: poses that are rare in training are not forgotten.
         """
-        flat = self.opacity.view(-1)
+        flat = self.share.view(-1)
         flat[bins] = FORGET * flat[bins]
-        flat.scatter_reduce_(0, bins, opacity.detach().float(), "amax")
+        flat.scatter_reduce_(0, bins, share.detach().float(), "amax")
 
     def open_bins(self) -> Bool[Tensor, "vertex bin"]:
         """True where a sample is worth evaluating: anything seen in the bin, beside it, or in vertices around."""
-        spread = self.opacity[self.around].amax(1)
+        spread = self.share[self.around].amax(1)
         padded = nn.functional.pad(spread[:, None], (1, 1))[:, 0]
         wide = torch.maximum(torch.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
-        return wide > SMALLEST_OPACITY
+        return wide > SMALLEST_SHARE

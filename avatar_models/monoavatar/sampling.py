@@ -15,7 +15,6 @@ from avatar_models.monoavatar.neighbours import nearest_vertices
 from avatar_models.rendering.compositing import (
     Composited,
     composite,
-    opacity_from_density,
     weights_from_density,
 )
 
@@ -63,8 +62,8 @@ class Pass:
     seen: Composited
     weights: Float[Tensor, "ray sample"]
     occupancy_bin: Int[Tensor, " query"]
-    opacity: Float[Tensor, " query"]
-    """Opacity of each evaluated sample."""
+    share: Float[Tensor, " query"]
+    """Share of the ray's light that each evaluated sample contributes."""
 
 
 def find_neighbours(
@@ -131,8 +130,8 @@ def evaluate(
     length = edges[:, 1:] - edges[:, :-1]
     weights = weights_from_density(density.view(n_rays, n_samples), length)
     seen = composite(weights, colour.view(n_rays, n_samples, 3), distance)
-    opacity = opacity_from_density(found, length.flatten().index_select(0, queries.slot))
-    return Pass(seen, weights, queries.occupancy_bin, opacity)
+    share = weights.detach().flatten().index_select(0, queries.slot)
+    return Pass(seen, weights, queries.occupancy_bin, share)
 
 
 def keep_open(

@@ -311,8 +311,8 @@ def test_occupancy_opens_what_was_seen_and_its_surroundings():
     occupancy = VertexOccupancy(5, 4, 1)
     occupancy.around.copy_(torch.arange(5)[:, None])
     thickness = torch.full((5,), 0.01)
-    # Bins are a centimetre thick here, from 3 cm inside to 1 cm outside.
-    bins = occupancy.bins(torch.tensor([-0.025, -0.005, 0.5]), torch.tensor([0, 1, 2]), thickness)
+    # Bins are 6.25 mm thick here, from 15 mm inside to 10 mm outside.
+    bins = occupancy.bins(torch.tensor([-0.014, -0.001, 0.5]), torch.tensor([0, 1, 2]), thickness)
     assert bins.tolist() == [0, 6, 11]
     occupancy.record(bins[:1], torch.tensor([0.5]))
     assert occupancy.open_bins()[0].tolist() == [True, True, False, False]
