@@ -106,8 +106,11 @@ class TorsoLayer(nn.Module):
         inner = pixels.new_tensor(self.inner_size)
         full = pixels.new_tensor((width, height))
         grid = (2 * (reference + (full - inner) / 2) + 1) / full - 1
+        texture = self.texture.clamp(0, 1)
+        # A texture that training refines stays premultiplied: no channel is brighter than its opacity.
+        texture = torch.cat([torch.minimum(texture[:3], texture[3:]), texture[3:]])
         rgba = functional.grid_sample(
-            self.texture.clamp(0, 1)[None],
+            texture[None],
             grid[None, None],
             mode="bilinear",
             padding_mode="border",

@@ -60,6 +60,12 @@ class MonoAvatarConfig:
     """Channels of each level of the predictor, finest first."""
     vertex_feature: bool = False
     """Add a learned constant to each vertex's predicted feature. Own."""
+    start_from_mesh: bool = False
+    """Density and colour start as the fitted mesh with the colours that training frames show on it. Own."""
+    colour_lr: float = 1e-2
+    """Learning rate at the start of the mesh's colours, where the training starts from the mesh. Own."""
+    torso_lr: float = 3e-3
+    """Learning rate at the start of the torso's texture. Own."""
 
     warp: bool = True
     """Use the error-correction warp in training."""
@@ -116,6 +122,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fine_samples": 24,
         "channels": (16, 32, 64, 128, 128, 128),
         "vertex_feature": True,
+        "start_from_mesh": True,
         "mixed_precision": True,
     },
     "tiny": {
@@ -136,6 +143,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "uv_size": 64,
         "channels": (8, 16, 32, 64),
         "vertex_feature": True,
+        "start_from_mesh": True,
         "warp": False,
         "mixed_precision": True,
     },

@@ -29,6 +29,21 @@ class FieldSizes:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What the field adds its networks to, so that training starts from a coloured mesh and not from fog.
+
+    Attributes:
+        colour: Logit of each vertex's own colour, (row, 3); rows as in :class:`Anchors`.
+        density: Added to the density's logit, (query,): positive inside the skin, negative outside.
+
+    Source: own.
+    """
+
+    colour: Float[Tensor, "row 3"]
+    density: Float[Tensor, " query"]
+
+
+@dataclass(frozen=True)
 class Anchors:
     """What each query needs to know of its nearest vertices.
 
@@ -112,6 +127,7 @@ class AnchoredField(nn.Module):
         anchors: Anchors,
         view: Float[Tensor, "ray colour_width"],
         ray: Int[Tensor, " query"],
+        start: Start | None = None,
     ) -> tuple[Float[Tensor, " query"], Float[Tensor, "query 3"]]:
         """Density (per metre) and colour (0..1) of each query.
 
@@ -120,6 +136,7 @@ class AnchoredField(nn.Module):
             anchors: Neighbours of the queries.
             view: From :meth:`encode_view`, one row per ray.
             ray: The ray of each query.
+            start: Where given, density and colour are the networks' corrections of it.
         """
         k = anchors.row.shape[1]
         scaled = anchors.offset.reshape(-1, 3) / self.sizes.position_unit_m
@@ -132,5 +149,9 @@ class AnchoredField(nn.Module):
         trunk = self.trunk(self.neighbour_out(blended))
         density = self.density_out(trunk)[:, 0].to(anchors.offset.dtype)
         shade = torch.relu(self.colour_in(trunk) + view.index_select(0, ray))
-        colour = torch.sigmoid(self.colour_out(shade).to(anchors.offset.dtype))
-        return DENSITY_SCALE * nn.functional.softplus(density - 1), colour
+        colour = self.colour_out(shade).to(anchors.offset.dtype)
+        if start is not None:
+            own = start.colour.index_select(0, anchors.row.reshape(-1).long()).view(-1, k, 3)
+            colour = colour + torch.bmm(anchors.weight[:, None], own)[:, 0]
+            density = density + start.density
+        return DENSITY_SCALE * nn.functional.softplus(density - 1), torch.sigmoid(colour)

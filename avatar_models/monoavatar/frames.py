@@ -44,11 +44,13 @@ class RaySet:
         pixel: Flat pixel index (row * width + column) of each ray.
         near: Where the shell begins, metres.
         far: Where it ends, metres.
+        solid: How much solid head lies behind that, metres.
     """
 
     pixel: Int32[Tensor, " ray"]
     near: Float[Tensor, " ray"]
     far: Float[Tensor, " ray"]
+    solid: Float[Tensor, " ray"]
 
 
 def pose_head(driving: Driving, shell: Shell) -> Posed:
@@ -82,9 +84,9 @@ def shell_rays(driving: Driving, shell: Shell) -> RaySet:
     rows = torch.arange(low[1], min(high[1] + 1, height), device=device)
     columns = torch.arange(low[0], min(high[0] + 1, width), device=device)
     pixel = (rows[:, None] * width + columns).flatten()
-    near, far = shell.bounds(driving.vertices, *rays_of(driving, pixel))
+    near, far, solid = shell.bounds(driving.vertices, *rays_of(driving, pixel))
     met = far > near
-    return RaySet(pixel[met].int(), near[met], far[met])
+    return RaySet(pixel[met].int(), near[met], far[met], solid[met])
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class PreparedFrame:
         """Memory it takes, about."""
         tensors = [self.posed.vertices]
         tensors += [self.posed.normals, self.driving.displacement, self.driving.landmarks]
-        tensors += [self.rays.pixel, self.rays.near, self.rays.far]
+        tensors += [self.rays.pixel, self.rays.near, self.rays.far, self.rays.solid]
         return self.posed.grid.nbytes + sum(tensor.nbytes for tensor in tensors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,7 @@ from avatar_models.monoavatar.predictors import (
     StaticPredictor,
 )
 from avatar_models.monoavatar.sampling import (
+    Network,
     Pass,
     Queries,
     RayBatch,
@@ -39,6 +41,7 @@ from avatar_models.monoavatar.sampling import (
 )
 from avatar_models.monoavatar.shell import Shell
 from avatar_models.monoavatar.uv import UvMap
+from avatar_models.monoavatar.vertex_colour import seen_colours
 from avatar_models.monoavatar.warp import (
     BANDS,
     ErrorCorrectionWarp,
@@ -56,6 +59,8 @@ from avatar_models.torso import TorsoLayer
 
 # Closed bins that training looks into again, as a share of the samples.
 EXPLORE = 0.03
+# A pixel with a larger share of the head region than this is the head's, with a smaller one than the rest not.
+SURE_REGION = 0.98
 
 
 class MonoAvatar(AvatarModel):
@@ -96,6 +101,9 @@ class MonoAvatar(AvatarModel):
             if config.vertex_feature
             else None
         )
+        self.vertex_colour = (
+            nn.Parameter(torch.zeros(n_vertices, 3)) if config.start_from_mesh else None
+        )
         self.warp = (
             ErrorCorrectionWarp(n_frames, config.warp_code_size, config.warp_unit_m)
             if config.warp
@@ -115,8 +123,21 @@ class MonoAvatar(AvatarModel):
             networks.append(self.vertex_feature)
         config = self.config
         groups: list[dict[str, object]] = [
-            {"params": networks, "lr": config.lr, "lr_end": config.lr_end}
+            {"params": networks, "lr": config.lr, "lr_end": config.lr_end},
+            {
+                "params": [self.torso.texture],
+                "lr": config.torso_lr,
+                "lr_end": 0.1 * config.torso_lr,
+            },
         ]
+        if self.vertex_colour is not None:
+            groups.append(
+                {
+                    "params": [self.vertex_colour],
+                    "lr": config.colour_lr,
+                    "lr_end": 0.1 * config.colour_lr,
+                }
+            )
         if self.warp is not None:
             groups.append(
                 {
@@ -144,14 +165,15 @@ class MonoAvatar(AvatarModel):
     ) -> dict[str, Float[Tensor, ""]]:
         """Losses of one step: rays of a few frames through both networks.
 
-        The head is asked for the image's colour over white and for its share of the matte, both weighted by
-        the head region, so that it takes no pixel of the torso.
+        Head over torso over white is asked for the person over white; the head alone is asked for its share
+        of the matte, so that it takes no pixel of the torso, except where the two blend at the neck: there
+        the colour decides.
         """
         if self._cache is None or self._cache.data is not data:
             self._cache = FrameCache(data, self.shell)
         frames = self._choose_frames(data, generator)
         prepared = [self._cache[frame] for frame in frames]
-        batch, colour, opacity = self._draw_rays(data, frames, prepared, generator)
+        batch, target = self._draw_rays(data, frames, prepared, generator)
         features = self.vertex_features(
             torch.stack([p.driving.displacement for p in prepared]),
             torch.stack([p.driving.code for p in prepared]),
@@ -161,9 +183,9 @@ class MonoAvatar(AvatarModel):
         coarse, fine = self._two_passes(batch, posed, features, warp, progress, generator)
         losses = {}
         for name, found in (("coarse", coarse), ("fine", fine)):
-            error = found.seen.over(torch.ones(1, 3, device=data.device)) - colour
-            losses[f"{name}_colour"] = error.square().mean()
-            missing = (found.seen.opacity - opacity).square().mean()
+            behind = (1 - found.seen.opacity)[:, None] * target.behind
+            losses[f"{name}_colour"] = (found.seen.colour + behind - target.person).square().mean()
+            missing = (target.is_sure * (found.seen.opacity - target.opacity).square()).mean()
             losses[f"{name}_opacity"] = self.config.opacity_weight * missing
         self.occupancy.record(fine.occupancy_bin, fine.share)
         self.occupancy.record(coarse.occupancy_bin, coarse.share)
@@ -195,7 +217,8 @@ class MonoAvatar(AvatarModel):
             part = slice(start, start + size)
             pixel = rays.pixel[part].long()
             origin, direction = rays_of(driving, pixel)
-            batch = RayBatch(origin, direction, rays.near[part], rays.far[part], (len(pixel),))
+            bounds = rays.near[part], rays.far[part], rays.solid[part]
+            batch = RayBatch(origin, direction, *bounds, (len(pixel),))
             seen = self._see(batch, posed, features, skip_empty)
             image[pixel] = torch.cat([seen.colour, seen.opacity[:, None]], -1)
         image = image.view(height, width, 4)
@@ -221,6 +244,9 @@ class MonoAvatar(AvatarModel):
         config = self.config
         vertices = torch.cat([p.vertices for p in posed])
         normals = torch.cat([p.normals for p in posed])
+        own_colour = None
+        if self.vertex_colour is not None:
+            own_colour = self.vertex_colour.repeat(len(posed), 1)
         passes: list[Pass] = []
         edges = segment_edges(batch.near, batch.far, config.coarse_samples)
         for field in (self.coarse, self.fine):
@@ -233,12 +259,15 @@ class MonoAvatar(AvatarModel):
             )
             own = queries.nearest[:, 0].long() % len(self.shell.thickness_m)
             bins = self.occupancy.bins(height, own, self.shell.thickness_m)
-            queries = Queries(queries.slot, queries.place, queries.nearest, bins)
+            queries = Queries(queries.slot, queries.place, queries.nearest, bins, height)
             if progress >= config.occupancy_start:
                 queries = self._skip_empty(queries, generator)
             with self._mixed():
-                network = field, field.project(features), field.encode_view(batch.direction)
-            passes.append(evaluate(*network, vertices, queries, edges, distance, self._mixed()))
+                view = field.encode_view(batch.direction)
+                network = Network(field, field.project(features), view, own_colour)
+            length = edges.diff(dim=-1)
+            length[:, -1] += batch.solid
+            passes.append(evaluate(network, vertices, queries, length, distance, self._mixed()))
         return passes[0], passes[1]
 
     def _mixed(self) -> torch.autocast:
@@ -259,7 +288,7 @@ class MonoAvatar(AvatarModel):
         count = [n * distance.shape[1] for n in batch.count]
         nearest = find_neighbours(posed, places, count, self.config.neighbours)
         slot = torch.arange(len(places), device=places.device)
-        return Queries(slot, places, nearest, slot)
+        return Queries(slot, places, nearest, slot, distance.flatten())
 
     def _skip_empty(self, queries: Queries, generator: torch.Generator | None) -> Queries:
         if generator is None:
@@ -285,8 +314,8 @@ class MonoAvatar(AvatarModel):
         frames: list[int],
         prepared: list[PreparedFrame],
         generator: torch.Generator,
-    ) -> tuple[RayBatch, Float[Tensor, "ray 3"], Float[Tensor, " ray"]]:
-        """Random rays of each frame, their target colour over white and their target opacity."""
+    ) -> tuple[RayBatch, RayTarget]:
+        """Random rays of each frame, and what they should see."""
         per_frame = max(1, self.config.rays // len(frames))
         parts: list[tuple[Tensor, ...]] = []
         for frame, ready in zip(frames, prepared, strict=True):
@@ -296,16 +325,26 @@ class MonoAvatar(AvatarModel):
             origin, direction = rays_of(ready.driving, pixel)
             row, column = pixel // data.image_size[0], pixel % data.image_size[0]
             image = data.image_bytes(frame)[row, column].float() / 255
-            alpha = data.alpha_bytes(frame)[row, column].float() / 255
+            alpha = data.alpha_bytes(frame)[row, column].float()[:, None] / 255
             region = data.head_region(frame)[row, column]
-            head = (alpha * region)[:, None]
-            near, far = ready.rays.near[chosen], ready.rays.far[chosen]
-            parts.append((origin, direction, near, far, image * head + 1 - head, head[:, 0]))
-        origin, direction, near, far, colour, opacity = (
-            torch.cat(column) for column in zip(*parts, strict=True)
-        )
+            torso = self.torso.sample(ready.driving, torch.stack([column, row], -1).float())
+            is_sure = ((region - 0.5).abs() > SURE_REGION - 0.5).to(region)
+            bounds = ready.rays.near, ready.rays.far, ready.rays.solid
+            rays = origin, direction, *(bound[chosen] for bound in bounds)
+            parts.append(
+                (
+                    *rays,
+                    image * alpha + 1 - alpha,
+                    torso[:, :3] + 1 - torso[:, 3:],
+                    alpha[:, 0] * region,
+                    is_sure,
+                )
+            )
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         count = (per_frame,) * len(frames)
-        return RayBatch(origin, direction, near, far, count), colour, opacity
+        origin, direction, near, far, solid = columns[:5]
+        batch = RayBatch(origin, direction, near, far, solid, count)
+        return batch, RayTarget(*columns[5:])
 
     def _open_bands(self, progress: float) -> float:
         """Open bands of the warp; negative while it is off."""
@@ -331,6 +370,23 @@ class MonoAvatar(AvatarModel):
             "warp_magnitude": config.magnitude_weight
             * magnitude_loss(warp.queries / unit, warped / unit),
         }
+
+
+@dataclass(frozen=True)
+class RayTarget:
+    """What the rays of one step should see.
+
+    Attributes:
+        person: Colour of the person over white, (ray, 3).
+        behind: Torso over white, as the torso layer now has it; gradients reach its texture, (ray, 3).
+        opacity: The head's share of the matte, (ray,).
+        is_sure: 1 where the pixel is clearly the head's or clearly not, 0 where head and torso blend, (ray,).
+    """
+
+    person: Float[Tensor, "ray 3"]
+    behind: Float[Tensor, "ray 3"]
+    opacity: Float[Tensor, " ray"]
+    is_sure: Float[Tensor, " ray"]
 
 
 class _WarpState:
@@ -398,6 +454,8 @@ def build_model(config: MonoAvatarConfig, data: SubjectData) -> MonoAvatar:
     ).to(data.device)
     model.shell.load_state_dict(shell.state_dict())
     fit_thickness(data, model.shell)
+    if model.vertex_colour is not None:
+        model.vertex_colour.data.copy_(seen_colours(data, model.shell))
     model.occupancy.fill(data.neutral)
     for module in model.modules():
         if isinstance(module, UvMap):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from avatar_models.monoavatar.field import AnchoredField, anchor
+from avatar_models.monoavatar.field import AnchoredField, Start, anchor
 from avatar_models.monoavatar.frames import Posed
 from avatar_models.monoavatar.neighbours import nearest_vertices
 from avatar_models.rendering.compositing import (
@@ -17,6 +17,9 @@ from avatar_models.rendering.compositing import (
     composite,
     weights_from_density,
 )
+
+# Height over which the start's density falls from skin to air, metres, and the largest logit it adds.
+SKIN_M, SKIN_LOGIT = 0.002, 3.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class RayBatch:
         direction: Unit vectors, head axes.
         near: Metres.
         far: Metres.
+        solid: Length that the last sample stands for beyond ``far``, metres.
         count: How many rays each frame has.
     """
 
@@ -35,6 +39,7 @@ class RayBatch:
     direction: Float[Tensor, "ray 3"]
     near: Float[Tensor, " ray"]
     far: Float[Tensor, " ray"]
+    solid: Float[Tensor, " ray"]
     count: tuple[int, ...]
 
 
@@ -47,12 +52,31 @@ class Queries:
         place: Head axes, metres.
         nearest: Rows of the stacked vertices of all frames, nearest first.
         occupancy_bin: Flat bin of the occupancy table.
+        height: Above the skin of the nearest vertex, metres.
     """
 
     slot: Int[Tensor, " query"]
     place: Float[Tensor, "query 3"]
     nearest: Int[Tensor, "query neighbour"]
     occupancy_bin: Int[Tensor, " query"]
+    height: Float[Tensor, " query"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A field with what it knows of the vertices and rays at hand.
+
+    Attributes:
+        field: Coarse or fine network.
+        projected: Vertex features through its first layer, all frames stacked, (row, width).
+        view: Encoded view of each ray, (ray, colour_width).
+        vertex_colour: Logits of the vertices' own colours, all frames stacked, (row, 3); None: the field alone.
+    """
+
+    field: AnchoredField
+    projected: Float[Tensor, "row width"]
+    view: Float[Tensor, "ray colour_width"]
+    vertex_colour: Float[Tensor, "row 3"] | None
 
 
 @dataclass(frozen=True)
@@ -99,35 +123,34 @@ def height_above_skin(
 
 
 def evaluate(
-    field: AnchoredField,
-    projected: Float[Tensor, "row width"],
-    view: Float[Tensor, "ray colour_width"],
+    network: Network,
     vertices: Float[Tensor, "row 3"],
     queries: Queries,
-    edges: Float[Tensor, "ray edge"],
+    length: Float[Tensor, "ray sample"],
     distance: Float[Tensor, "ray sample"],
     precision: AbstractContextManager[object],
 ) -> Pass:
     """Density and colour of the queries, composited; samples that are no query are empty.
 
     Args:
-        field: Coarse or fine network.
-        projected: Vertex features through the first layer, all frames stacked.
-        view: Encoded view of each ray.
+        network: Coarse or fine network, ready for these rays.
         vertices: Stacked vertices, metres.
         queries: Samples worth evaluating; ``place`` may have been warped.
-        edges: Segments along the rays, metres.
+        length: Length that each sample stands for, metres.
         distance: Place of each sample along its ray, metres.
         precision: What the network is evaluated under (autocast).
     """
     n_rays, n_samples = distance.shape
     anchors = anchor(queries.place, vertices, queries.nearest)
     ray = torch.div(queries.slot, n_samples, rounding_mode="floor")
+    start = None
+    if network.vertex_colour is not None:
+        solid = (-queries.height / SKIN_M).clamp(-SKIN_LOGIT, SKIN_LOGIT)
+        start = Start(network.vertex_colour, solid)
     with precision:
-        found, shade = field(projected, anchors, view, ray)
+        found, shade = network.field(network.projected, anchors, network.view, ray, start)
     density = found.new_zeros(n_rays * n_samples).index_put((queries.slot,), found)
     colour = shade.new_zeros(n_rays * n_samples, 3).index_put((queries.slot,), shade)
-    length = edges[:, 1:] - edges[:, :-1]
     weights = weights_from_density(density.view(n_rays, n_samples), length)
     seen = composite(weights, colour.view(n_rays, n_samples, 3), distance)
     share = weights.detach().flatten().index_select(0, queries.slot)
@@ -147,4 +170,5 @@ def keep_open(
         queries.place.index_select(0, chosen),
         queries.nearest.index_select(0, chosen),
         queries.occupancy_bin.index_select(0, chosen),
+        queries.height.index_select(0, chosen),
     )

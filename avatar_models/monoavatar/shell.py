@@ -18,6 +18,8 @@ BASE_THICKNESS_M = 0.010
 MAX_THICKNESS_M = 0.08
 # Surfaces this far behind the mesh's first surface are still sampled, metres.
 INNER_MARGIN_M = 0.010
+# A head is solid: where a ray meets the mesh, the last sample stands for this much more behind it, metres.
+SOLID_M = 0.03
 # Depth looked at where a ray meets the shell from inside, or once only, metres.
 OPEN_SPAN_M = 0.04
 # The mesh is kept down to this far below the neck cut, metres.
@@ -71,8 +73,10 @@ class Shell(nn.Module):
         vertices: Float[Tensor, "vertex 3"],
         origins: Float[Tensor, "ray 3"],
         directions: Float[Tensor, "ray 3"],
-    ) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
-        """Distances near and far between which each ray may meet the head; far = near where it cannot.
+    ) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+        """Distances near and far between which each ray may meet the head, and how much solid lies behind far.
+
+        Far = near where a ray cannot meet the head.
 
         Near is where the ray enters the thickened skin. Far is just behind the first surface of the mesh,
         mouth and eyes included, or, beside the mesh, where the ray leaves the thickened skin.
@@ -98,7 +102,8 @@ class Shell(nn.Module):
         missed = torch.isinf(entry_m)
         near = torch.where(missed, 0.0, near)
         far = torch.maximum(far, near + 0.5 * OPEN_SPAN_M)
-        return near, torch.where(missed, near, far)
+        solid_m = torch.where(torch.isinf(surface_m), 0.0, SOLID_M)
+        return near, torch.where(missed, near, far), solid_m
 
 
 def hit_distance(
