@@ -16,7 +16,8 @@ from artifacts.errors import InputError
 def choose_device(name: str) -> torch.device:
     """``auto`` takes CUDA where there is one.
 
-    On a CPU, all cores that this process may use compute, unless ``OMP_NUM_THREADS`` says otherwise.
+    PyTorch is told to compute each operation on one core: the operations of an avatar are small, and sharing
+    each out costs more than it gains. All cores work through :mod:`avatar_models.parallel` instead.
 
     Raises:
         InputError: another name, or CUDA was asked for and is not there.
@@ -27,13 +28,14 @@ def choose_device(name: str) -> torch.device:
         raise InputError(
             "device cuda was asked for, but PyTorch finds no CUDA GPU; choose auto or cpu"
         )
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(available_cores())
+    torch.set_num_threads(1)
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use: ``OMP_NUM_THREADS`` where it is set."""
+    if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
+        return max(1, int(os.environ["OMP_NUM_THREADS"]))
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -43,7 +45,7 @@ def describe_device(device: torch.device) -> str:
     """The GPU's name, or the processor's and the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_processor_name()}, {torch.get_num_threads()} threads"
+    return f"{_processor_name()}, {available_cores()} threads"
 
 
 def _processor_name() -> str:

@@ -110,6 +110,8 @@ class AvatarModel(nn.Module, ABC):
 
     max_gradient_norm: ClassVar[float] = 0.0
     """Gradients are scaled down to this norm before each step (0: never)."""
+    parts: int = 1
+    """Minibatches of one step, whose losses are averaged; a CPU computes them on different cores at once."""
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, object]]:
@@ -128,7 +130,13 @@ class AvatarModel(nn.Module, ABC):
             data: The subject; the model samples its own frames and pixels from ``data.train_frames``.
             progress: Share of the training done, 0..1 (schedules follow it, not the step count).
             generator: The only source of randomness, so that a resumed run continues the sequence.
+
+        With more than one of ``parts`` it is called from several threads at once: it may change nothing but
+        what it guards, and leaves what it learns besides gradients to :meth:`after_step`.
         """
+
+    def after_step(self) -> None:
+        """Called once after each optimiser step, when no minibatch is under way."""
 
     @abstractmethod
     def render(self, driving: Driving) -> Layers:

@@ -17,6 +17,7 @@ from avatar_models.checkpoint import CheckpointFile
 from avatar_models.dataset import SubjectData
 from avatar_models.device import peak_memory_bytes
 from avatar_models.interface import AvatarModel, ModelConfig
+from avatar_models.parallel import map_parts
 
 LOGGER = logging.getLogger(__name__)
 # The logged loss curve has at most this many entries; then neighbours are merged.
@@ -120,18 +121,37 @@ class Training:
         for group in self.optimiser.param_groups:
             start = group.setdefault("lr_start", group["lr"])
             group["lr"] = start * (group["lr_end"] / start) ** progress if start > 0 else 0.0
-        terms = self.model.training_losses(self.data, progress, self.generator)
+        self.optimiser.zero_grad(set_to_none=True)
+        terms = self._backward(progress)
         loss = torch.stack(list(terms.values())).sum()
         if self.device.type == "cpu" or self.step % CUDA_CHECK_STEPS == 0:
             self._require_finite(loss)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         if self.model.max_gradient_norm > 0:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.model.max_gradient_norm)
         self.optimiser.step()
+        self.model.after_step()
         self.step += 1
         self.losses.add(self.step, terms)
-        return loss.detach()
+        return loss
+
+    def _backward(self, progress: float) -> dict[str, Tensor]:
+        """Gradients of one step's minibatches; returns their mean loss terms, detached.
+
+        The minibatches' seeds come from the one generator, and two gradients add up to the same sum in either
+        order, so the result depends neither on the number of cores nor on who is first.
+        """
+        n_parts = self.model.parts
+        draw = {"generator": self.generator, "device": self.device}
+        seeds = torch.randint(2**62, (n_parts,), **draw).tolist()
+
+        def one_part(seed: int) -> dict[str, Tensor]:
+            generator = torch.Generator(self.device).manual_seed(seed)
+            terms = self.model.training_losses(self.data, progress, generator)
+            (torch.stack(list(terms.values())).sum() / n_parts).backward()
+            return {name: term.detach() / n_parts for name, term in terms.items()}
+
+        found = map_parts(one_part, seeds, self.device)
+        return {name: torch.stack([terms[name] for terms in found]).sum(0) for name in found[0]}
 
     def _require_finite(self, loss: Tensor) -> None:
         if not bool(torch.isfinite(loss)):

@@ -24,7 +24,9 @@ class MonoAvatarConfig:
     rays: int = 1024
     """Rays of one step."""
     frames_per_step: int = 1
-    """Training frames that the rays of one step come from. Own."""
+    """Training frames that the rays of one minibatch come from. Own."""
+    parts: int = 1
+    """Minibatches of one step, each of ``rays / parts`` rays; a CPU computes them on different cores. Own."""
     lr: float = 1e-3
     """Learning rate at the start."""
     lr_end: float = 1e-4
@@ -129,7 +131,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 9_000,
         "max_minutes": 5.0,
         "rays": 1024,
-        "frames_per_step": 2,
+        "parts": 2,
         "lr": 4e-3,
         "lr_end": 3e-4,
         "feature_size": 32,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import ClassVar
 
 import torch
@@ -49,6 +50,7 @@ from avatar_models.monoavatar.warp import (
     magnitude_loss,
     warp_jacobian,
 )
+from avatar_models.parallel import map_parts
 from avatar_models.rendering.compositing import Composited
 from avatar_models.rendering.sampling import (
     importance_edges,
@@ -112,6 +114,10 @@ class MonoAvatar(AvatarModel):
         self.shell = Shell(n_faces, n_vertices)
         self.occupancy = VertexOccupancy(n_vertices, config.occupancy_bins, min(8, n_vertices))
         self.torso, self.background = torso, background
+        self.parts = config.parts
+        # Minibatches of one step come from several threads: they share the cache and what they saw.
+        self._lock = Lock()
+        self._seen: list[tuple[Tensor, Tensor]] = []
         self._cache: FrameCache | None = None
         self._open: Bool[Tensor, " bin"] | None = None
 
@@ -169,11 +175,12 @@ class MonoAvatar(AvatarModel):
         of the matte, so that it takes no pixel of the torso, except where the two blend at the neck: there
         the colour decides.
         """
-        if self._cache is None or self._cache.data is not data:
-            self._cache = FrameCache(data, self.shell)
         frames = self._choose_frames(data, generator)
-        prepared = [self._cache[frame] for frame in frames]
-        batch, target = self._draw_rays(data, frames, prepared, generator)
+        with self._lock:
+            if self._cache is None or self._cache.data is not data:
+                self._cache = FrameCache(data, self.shell)
+            prepared = [self._cache[frame] for frame in frames]
+            batch, target = self._draw_rays(data, frames, prepared, generator)
         features = self.vertex_features(
             torch.stack([p.driving.displacement for p in prepared]),
             torch.stack([p.driving.code for p in prepared]),
@@ -187,9 +194,16 @@ class MonoAvatar(AvatarModel):
             losses[f"{name}_colour"] = (found.seen.colour + behind - target.person).square().mean()
             missing = (target.is_sure * (found.seen.opacity - target.opacity).square()).mean()
             losses[f"{name}_opacity"] = self.config.opacity_weight * missing
-        self.occupancy.record(fine.occupancy_bin, fine.share)
-        self.occupancy.record(coarse.occupancy_bin, coarse.share)
+        with self._lock:
+            self._seen += [(seen.occupancy_bin, seen.share) for seen in (coarse, fine)]
         return losses | self._warp_losses(warp, progress)
+
+    def after_step(self) -> None:
+        """Record what the step's rays saw, all minibatches at once: their order does not matter."""
+        bins, shares = zip(*self._seen, strict=True)
+        self.occupancy.record(torch.cat(bins), torch.cat(shares))
+        self._seen = []
+        self._open = None
 
     def render(self, driving: Driving) -> Layers:
         """The layers of one frame."""
@@ -212,15 +226,17 @@ class MonoAvatar(AvatarModel):
         rays = shell_rays(driving, self.shell)
         image = torch.zeros(height * width, 4, device=device)
         features = self.vertex_features(driving.displacement[None], driving.code[None])
-        size = self.render_rays[device.type]
-        for start in range(0, len(rays.pixel), size):
-            part = slice(start, start + size)
+
+        def draw(part: Tensor) -> None:
             pixel = rays.pixel[part].long()
             origin, direction = rays_of(driving, pixel)
             bounds = rays.near[part], rays.far[part], rays.solid[part]
             batch = RayBatch(origin, direction, *bounds, (len(pixel),))
             seen = self._see(batch, posed, features, skip_empty)
             image[pixel] = torch.cat([seen.colour, seen.opacity[:, None]], -1)
+
+        order = torch.arange(len(rays.pixel), device=device)
+        map_parts(draw, order.split(self.render_rays[device.type]), device)
         image = image.view(height, width, 4)
         return image[..., :3], image[..., 3]
 
@@ -291,15 +307,14 @@ class MonoAvatar(AvatarModel):
         return Queries(slot, places, nearest, slot, distance.flatten())
 
     def _skip_empty(self, queries: Queries, generator: torch.Generator | None) -> Queries:
+        if self._open is None:
+            self._open = self.occupancy.open_bins().flatten()
         if generator is None:
-            if self._open is None:
-                self._open = self.occupancy.open_bins().flatten()
             return keep_open(queries, self._open, None)
-        self._open = None
         explore = (
             torch.rand(len(queries.slot), generator=generator, device=queries.slot.device) < EXPLORE
         )
-        return keep_open(queries, self.occupancy.open_bins().flatten(), explore)
+        return keep_open(queries, self._open, explore)
 
     def _choose_frames(self, data: SubjectData, generator: torch.Generator) -> list[int]:
         n = self.config.frames_per_step
@@ -316,7 +331,7 @@ class MonoAvatar(AvatarModel):
         generator: torch.Generator,
     ) -> tuple[RayBatch, RayTarget]:
         """Random rays of each frame, and what they should see."""
-        per_frame = max(1, self.config.rays // len(frames))
+        per_frame = max(1, self.config.rays // (self.config.parts * len(frames)))
         parts: list[tuple[Tensor, ...]] = []
         for frame, ready in zip(frames, prepared, strict=True):
             n = len(ready.rays.pixel)

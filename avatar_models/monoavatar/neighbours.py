@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,8 +16,6 @@ MAX_NEIGHBOURS = 8
 
 # Sides of the cells of each grid, metres: near dense skin a few vertices per cell; far from it few cells.
 CELLS_M = (0.008, 0.016, 0.04)
-# Fewer queries than this are not worth a thread of their own.
-QUERIES_PER_THREAD = 2048
 
 
 @dataclass(frozen=True)
@@ -121,26 +118,7 @@ def _search(
     found: Int32[Tensor, "query neighbour"],
     last_ring: int,
 ) -> None:
-    """Fill the rows of ``found`` that are still -1, as far as ``last_ring`` settles them.
-
-    Warp runs a kernel on one CPU core; several cores are used by launching it on parts of the queries.
-    """
-    n_parts = 1 if queries.is_cuda else torch.get_num_threads()
-    if n_parts == 1 or len(queries) < n_parts * QUERIES_PER_THREAD:
-        _launch(cells, queries, found, last_ring)
-        return
-    parts = zip(queries.chunk(n_parts), found.chunk(n_parts), strict=True)
-    jobs = [_pool(n_parts).submit(_launch, cells, *part, last_ring) for part in parts]
-    for job in jobs:
-        job.result()
-
-
-def _launch(
-    cells: CellGrid,
-    queries: Float[Tensor, "query 3"],
-    found: Int32[Tensor, "query neighbour"],
-    last_ring: int,
-) -> None:
+    """Fill the rows of ``found`` that are still -1, as far as ``last_ring`` settles them."""
     wp, kernel = _kernel()
     wp.launch(
         kernel.search_rings,
@@ -162,11 +140,6 @@ def _launch(
         if queries.is_cuda
         else None,
     )
-
-
-@cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(n_threads, thread_name_prefix="neighbours")
 
 
 @cache

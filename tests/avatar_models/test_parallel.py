@@ -1,0 +1,66 @@
+"""Parts of a step or a frame on several cores: the same numbers as on one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from avatar_models.monoavatar.config import MonoAvatarDConfig
+from avatar_models.monoavatar.model import build_model
+from avatar_models.parallel import map_parts
+from avatar_models.trainer import Training
+
+
+@pytest.fixture(params=[1, 2])
+def cores(request, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(request.param))
+    return request.param
+
+
+def test_parts_come_back_in_order_and_in_the_callers_inference_mode(cores):
+    cpu = torch.device("cpu")
+    with torch.inference_mode():
+        inside = map_parts(lambda n: (n, torch.is_inference_mode_enabled()), range(5), cpu)
+    outside = map_parts(lambda n: (n, torch.is_inference_mode_enabled()), range(5), cpu)
+    assert inside == [(n, True) for n in range(5)]
+    assert outside == [(n, False) for n in range(5)]
+
+
+def test_an_error_in_a_part_reaches_the_caller(cores):
+    def fail(part):
+        raise ZeroDivisionError(part)
+
+    with pytest.raises(ZeroDivisionError):
+        map_parts(fail, [1, 2], torch.device("cpu"))
+
+
+def test_training_and_rendering_do_not_depend_on_the_number_of_cores(toy_data, monkeypatch):
+    config = replace(
+        MonoAvatarDConfig.preset("tiny"),
+        steps=40,
+        max_minutes=0.0,
+        rays=256,
+        parts=2,
+        uv_size=32,
+        channels=(8, 16),
+        occupancy_start=0.1,
+    )
+    found = []
+    for cores in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", cores)
+        torch.manual_seed(0)
+        model = build_model(config, toy_data)
+        model.render_rays = {"cpu": 100}
+        training = Training(model, config, toy_data, seed=0)
+        for _ in range(12):
+            training.take_step()
+        model.eval()
+        with torch.inference_mode():
+            head, alpha = model.render_head(toy_data.driving(3))
+        found.append((model.state_dict(), head, alpha))
+    (state, head, alpha), (other_state, other_head, other_alpha) = found
+    assert alpha.max() > 0.5
+    assert torch.equal(head, other_head)
+    assert torch.equal(alpha, other_alpha)
+    for name, value in state.items():
+        assert torch.equal(value, other_state[name]), name
