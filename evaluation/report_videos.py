@@ -188,7 +188,7 @@ def film_of_renders(
             for row in range(n_frames):
                 tiles = [_picture(reader, layer, row) for reader in readers]
                 if filmed is not None:
-                    tiles = [_picture(filmed, "image", driver_frame[row]), *tiles]
+                    tiles = [_picture(filmed, "image", int(driver_frame[row])), *tiles]
                 yield stack_rows([top, tile_row(tiles, side)])
 
         return encode_film(pictures(), rate_hz, None, whole - n_frames)
