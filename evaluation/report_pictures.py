@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from evaluation.truth import FittedClip
 from head_geometry.cameras import transform
 
-Picture = UInt8[np.ndarray, "height width 3"]
+# Sizes differ between the pictures of one function, so they have no names here.
+Picture = UInt8[np.ndarray, "_ _ 3"]
 
 LABEL_HEIGHT_PX = 30
 GAP_PX = 4

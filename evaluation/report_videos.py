@@ -116,7 +116,7 @@ class Comparison:
                 yield ComparedFrame(frame, _bytes(full[0]), _bytes(person[0]), renders)
 
 
-def _picture(reader: ArtifactReader, name: str, row: int) -> Picture:
+def _picture(reader: ArtifactReader, name: str, row: int | np.integer) -> Picture:
     return reader.read(name, np.s_[int(row)])
 
 
@@ -188,7 +188,7 @@ def film_of_renders(
             for row in range(n_frames):
                 tiles = [_picture(reader, layer, row) for reader in readers]
                 if filmed is not None:
-                    tiles = [_picture(filmed, "image", int(driver_frame[row])), *tiles]
+                    tiles = [_picture(filmed, "image", driver_frame[row]), *tiles]
                 yield stack_rows([top, tile_row(tiles, side)])
 
         return encode_film(pictures(), rate_hz, None, whole - n_frames)
