@@ -37,9 +37,8 @@ LOGGER = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 8
 LPIPS_REASON = (
-    "the weights of LPIPS were not given: set scores/lpips to true in config.yaml, or fetch the two files "
-    "with python -m assets.fetch (alexnet-owt-7be5be79.pth and lpips_alex_linear.pth) and name them with "
-    "--lpips-weights"
+    "its weights (alexnet-owt-7be5be79.pth and lpips_alex_linear.pth) are not here: set scores: {lpips: true} in "
+    "config.yaml, which downloads them (244 MB), or name both files with --lpips-weights"
 )
 REGIONS_OF_THE_FIT = ("head", "mesh")
 
