@@ -171,7 +171,7 @@ class MonoAvatar(AvatarModel):
     ) -> dict[str, Float[Tensor, ""]]:
         """Losses of one step: rays of a few frames through both networks.
 
-        Head over torso over white is asked for the person over white; the head alone is asked for its share
+        Head over torso is asked for the person, over random backdrops; the head alone is asked for its share
         of the matte, so that it takes no pixel of the torso, except where the two blend at the neck: there
         the colour decides.
         """
@@ -343,14 +343,16 @@ class MonoAvatar(AvatarModel):
             alpha = data.alpha_bytes(frame)[row, column].float()[:, None] / 255
             region = data.head_region(frame)[row, column]
             torso = self.torso.sample(ready.driving, torch.stack([column, row], -1).float())
+            # Any colour may lie behind the person: over one fixed colour, fog of that colour would hide errors.
+            backdrop = torch.rand(per_frame, 3, generator=generator, device=data.device)
             is_sure = ((region - 0.5).abs() > SURE_REGION - 0.5).to(region)
             bounds = ready.rays.near, ready.rays.far, ready.rays.solid
             rays = origin, direction, *(bound[chosen] for bound in bounds)
             parts.append(
                 (
                     *rays,
-                    image * alpha + 1 - alpha,
-                    torso[:, :3] + 1 - torso[:, 3:],
+                    image * alpha + (1 - alpha) * backdrop,
+                    torso[:, :3] + (1 - torso[:, 3:]) * backdrop,
                     alpha[:, 0] * region,
                     is_sure,
                 )
@@ -392,8 +394,8 @@ class RayTarget:
     """What the rays of one step should see.
 
     Attributes:
-        person: Colour of the person over white, (ray, 3).
-        behind: Torso over white, as the torso layer now has it; gradients reach its texture, (ray, 3).
+        person: Colour of the person over a random backdrop, (ray, 3).
+        behind: Torso over the same, as the torso layer now has it; gradients reach its texture, (ray, 3).
         opacity: The head's share of the matte, (ray,).
         is_sure: 1 where the pixel is clearly the head's or clearly not, 0 where head and torso blend, (ray,).
     """
