@@ -11,7 +11,7 @@ from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
 # Depth behind the skin that the bins cover, metres.
 INSIDE_M = 0.015
 # Samples that contribute less than this share of a ray's light are not worth evaluating.
-SMALLEST_SHARE = 0.002
+SMALLEST_SHARE = 0.001
 # What a bin keeps of its share from one visit to the next.
 FORGET = 0.8
 
