@@ -19,8 +19,10 @@ CUT_BELOW_CHIN_M = 0.022
 RING_HALF_HEIGHT_M = 0.012
 # Half-width of the soft edge.
 SOFTNESS_M = 0.004
-# Hair and ears at the height of the cut reach this far beyond the mesh's outline; higher up, further.
-HAIR_MARGIN_M = 0.015
+# Beside the neck what lies within this distance of the mesh's outline is head: collars lie further out.
+NECK_MARGIN_M = 0.006
+# From this height above the cut on, hair and ears may reach further out, by as much as they are higher.
+HAIR_HEIGHT_M = 0.045
 
 
 def head_region(
@@ -32,11 +34,11 @@ def head_region(
 ) -> Float[Tensor, "height width"]:
     """Soft mask of the pixels on the head's side of the neck cut; the rest of a person is torso.
 
-    The union of two parts: the outline of the posed head above the cut (so that a chin that is pitched
-    down or opened wide stays head), and what lies above the line through the cut's front along the
+    The union of two parts: the outlines of the posed skull and of the neck above the cut (so that a chin that
+    is pitched down or opened wide stays head), and what lies above the line through the cut's front along the
     head's sideways axis (so that hair and ears that no mesh covers are head) and, sideways, no further from
-    the outline than its height above the line and a margin (so that shoulders are torso). Background
-    pixels there are 1 too: multiply with a person matte.
+    the outlines than a margin that is small beside the neck (so that collar and shoulders are torso) and grows
+    above it. Background pixels there are 1 too: multiply with a person matte.
 
     Args:
         model: The head model that ``vertices`` belong to.
@@ -64,19 +66,25 @@ def head_region(
     y = torch.arange(height, dtype=dtype, device=device)
     normal, offset = _cut_line(pixels[front], camera_from_head)
     above_line = (normal[1] * y - offset)[:, None] + normal[0] * x
-    a, b, c = _hull_lines(pixels[above]).unbind(1)
-    in_hull = -((b[:, None] * y + c[:, None])[:, :, None] + a[:, None, None] * x).amax(0)
-    # Shoulders may rise above the line: near it only what is close to the mesh is head.
-    beside = HAIR_MARGIN_M * px_per_m + in_hull + above_line
-    hair = torch.minimum(above_line, beside)
+    # Two outlines, not one: between them, below the ears, there is room for a collar.
+    is_skull = model.template[:, 1] > _chin_height_m(model)
+    outlines = [part for part in (above & is_skull, above & ~is_skull) if int(part.sum()) > 2]
+    in_hull = torch.stack([_inside_hull(pixels[part], x, y) for part in outlines]).amax(0)
+    # Collar and shoulders rise above the line: beside the neck only what is close to the mesh is head.
+    out_there = (above_line - HAIR_HEIGHT_M * px_per_m).clamp_min(0)
+    hair = torch.minimum(above_line, NECK_MARGIN_M * px_per_m + in_hull + out_there)
     return torch.sigmoid(torch.maximum(hair, in_hull) / (0.5 * softness))
 
 
 def cut_height_m(model: HeadModel) -> float:
     """Height (y, head axes) of the neck cut on the mean head, metres."""
+    return _chin_height_m(model) - CUT_BELOW_CHIN_M
+
+
+def _chin_height_m(model: HeadModel) -> float:
+    """Height (y, head axes) of the tip of the chin of the mean head, metres."""
     corners = model.template[model.triangle[model.sparse68_face[CHIN]]]
-    chin = (corners * model.sparse68_barycentric[CHIN][:, None]).sum(0)
-    return float(chin[1]) - CUT_BELOW_CHIN_M
+    return float((corners * model.sparse68_barycentric[CHIN][:, None]).sum(0)[1])
 
 
 def vertices_above_cut(model: HeadModel) -> Bool[Tensor, " vertex"]:
@@ -108,7 +116,10 @@ def _cut_line(
     return normal, (ring_pixels @ normal).mean()
 
 
-def _hull_lines(pixels: Float[Tensor, "point 2"]) -> Float[Tensor, "edge 3"]:
-    """Lines (a, b, c) of the convex hull: a x + b y + c is the signed distance in pixels, negative inside."""
+def _inside_hull(
+    pixels: Float[Tensor, "point 2"], x: Float[Tensor, " width"], y: Float[Tensor, " height"]
+) -> Float[Tensor, "height width"]:
+    """Signed distance in pixels to the nearest line of the points' convex hull, positive inside."""
     hull = ConvexHull(pixels.detach().cpu().numpy().astype(np.float64))
-    return torch.from_numpy(hull.equations).to(pixels)
+    a, b, c = torch.from_numpy(hull.equations).to(pixels).unbind(1)
+    return -((b[:, None] * y + c[:, None])[:, :, None] + a[:, None, None] * x).amax(0)

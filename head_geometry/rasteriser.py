@@ -149,32 +149,70 @@ def first_hits(
         origins: Start of each ray.
         directions: Direction of each ray, any length.
     """
-    warp, kernel = _warp_kernel()
-    device = warp.device_from_torch(vertices.device)
-    points = vertices.detach().float().contiguous()
-    mesh = warp.Mesh(
-        points=warp.from_torch(points, dtype=warp.vec3),
-        indices=warp.from_torch(triangle.detach().int().contiguous().reshape(-1)),
-    )
-    hits = torch.full((origins.shape[0],), -1, dtype=torch.int32, device=vertices.device)
-    starts = origins.detach().float().contiguous()
-    unit = torch.nn.functional.normalize(directions.detach().float(), dim=-1).contiguous()
-    if origins.shape[0]:
-        warp.launch(
-            kernel,
-            dim=origins.shape[0],
-            inputs=[
-                mesh.id,
-                warp.from_torch(starts, dtype=warp.vec3),
-                warp.from_torch(unit, dtype=warp.vec3),
-            ],
-            outputs=[warp.from_torch(hits)],
-            device=device,
-            stream=warp.stream_from_torch(torch.cuda.current_stream(vertices.device))
-            if vertices.is_cuda
-            else None,
+    return RayMesh(vertices, triangle).first_hits(origins, directions)
+
+
+class RayMesh:
+    """A mesh with the index that rays are cast through: for casting more than once."""
+
+    def __init__(
+        self, vertices: Float[Tensor, "vertex 3"], triangle: Int[Tensor, "face 3"]
+    ) -> None:
+        """Index the triangles; 3 ms for 10,000 of them on one core."""
+        warp, _ = _warp_kernel()
+        self.vertices, self.triangle = vertices, triangle
+        # Warp keeps no hold of the memory it is lent.
+        self._points = vertices.detach().float().contiguous()
+        self._indices = triangle.detach().int().contiguous().reshape(-1)
+        self._mesh = warp.Mesh(
+            points=warp.from_torch(self._points, dtype=warp.vec3),
+            indices=warp.from_torch(self._indices),
         )
-    return hits.long()
+
+    def first_hits(
+        self, origins: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
+    ) -> Int[Tensor, " ray"]:
+        """As the function of that name."""
+        warp, kernel = _warp_kernel()
+        device = self._points.device
+        hits = torch.full((origins.shape[0],), -1, dtype=torch.int32, device=device)
+        starts = origins.detach().float().contiguous()
+        unit = torch.nn.functional.normalize(directions.detach().float(), dim=-1).contiguous()
+        if origins.shape[0]:
+            warp.launch(
+                kernel,
+                dim=origins.shape[0],
+                inputs=[
+                    self._mesh.id,
+                    warp.from_torch(starts, dtype=warp.vec3),
+                    warp.from_torch(unit, dtype=warp.vec3),
+                ],
+                outputs=[warp.from_torch(hits)],
+                device=warp.device_from_torch(device),
+                stream=warp.stream_from_torch(torch.cuda.current_stream(device))
+                if device.type == "cuda"
+                else None,
+            )
+        return hits.long()
+
+    def hit_distance(
+        self, origins: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
+    ) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+        """Distance to the first triangle of each ray (infinite if none); positive facing where its front was met.
+
+        Args:
+            origins: In the vertices' axes and unit.
+            directions: Unit vectors.
+        """
+        face = self.first_hits(origins, directions)
+        corners = self.vertices[self.triangle[face.clamp_min(0)]]
+        normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        along = (normal * directions).sum(-1)
+        height = (normal * (corners[:, 0] - origins)).sum(-1)
+        # Rays within a triangle's plane meet it nowhere in particular.
+        flat = along.abs() < torch.finfo(along.dtype).tiny
+        distance = torch.where(flat | (face < 0), torch.inf, height / torch.where(flat, 1.0, along))
+        return distance, -along
 
 
 def _planar_barycentric(corners: Float[Tensor, "point 3 2"]) -> Float[Tensor, "point 3"]:

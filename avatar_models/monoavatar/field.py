@@ -45,17 +45,27 @@ class Start:
 
 @dataclass(frozen=True)
 class Anchors:
-    """What each query needs to know of its nearest vertices.
+    """What each query needs to know of its nearest vertices: all nearest ones, then all second nearest ones, ...
 
     Attributes:
-        row: Row of each neighbour in the table of vertex features, (query, neighbour).
-        offset: Vertex minus query, metres, (query, neighbour, 3).
-        weight: Weights of the neighbours, sum 1, (query, neighbour).
+        row: Row of each neighbour in the table of vertex features, (neighbour, query).
+        offset: Vertex minus query, metres, (neighbour, query, 3).
+        weight: Weights of the neighbours, sum 1, (neighbour, query).
     """
 
-    row: Int[Tensor, "query neighbour"]
-    offset: Float[Tensor, "query neighbour 3"]
-    weight: Float[Tensor, "query neighbour"]
+    row: Int[Tensor, "neighbour query"]
+    offset: Float[Tensor, "neighbour query 3"]
+    weight: Float[Tensor, "neighbour query"]
+
+    def blend(
+        self, values: Float[Tensor, "neighbour query channel"]
+    ) -> Float[Tensor, "query channel"]:
+        """Weighted sum over the neighbours."""
+        weight = self.weight.to(values.dtype)[..., None]
+        total = weight[0] * values[0]
+        for one, value in zip(weight[1:], values[1:], strict=True):
+            total = torch.addcmul(total, one, value)
+        return total
 
 
 def anchor(
@@ -72,10 +82,10 @@ def anchor(
 
     Source: MonoAvatar, section on the anchored field: w_j = (1/|v_j - q|) / sum_k (1/|v_k - q|).
     """
-    flat = nearest.reshape(-1).long()
-    offset = vertices.index_select(0, flat).view(*nearest.shape, 3) - queries[:, None]
+    row = nearest.T.long().contiguous()
+    offset = vertices.index_select(0, row.view(-1)).view(*row.shape, 3) - queries
     inverse = 1 / torch.linalg.vector_norm(offset, dim=-1).clamp_min(SMALLEST_DISTANCE_M)
-    return Anchors(nearest, offset, inverse / inverse.sum(-1, keepdim=True))
+    return Anchors(row, offset, inverse / inverse.sum(0))
 
 
 class AnchoredField(nn.Module):
@@ -97,7 +107,7 @@ class AnchoredField(nn.Module):
         self.neighbour_hidden = nn.Linear(width, width)
         self.neighbour_out = nn.Linear(width, width)
         self.trunk = nn.Sequential(
-            *(layer for _ in range(3) for layer in (nn.Linear(width, width), nn.ReLU()))
+            *(layer for _ in range(3) for layer in (nn.Linear(width, width), nn.ReLU(inplace=True)))
         )
         self.density_out = nn.Linear(width, 1)
         self.colour_in = nn.Linear(width, sizes.colour_width)
@@ -128,6 +138,7 @@ class AnchoredField(nn.Module):
         view: Float[Tensor, "ray colour_width"],
         ray: Int[Tensor, " query"],
         start: Start | None = None,
+        needs_colour: bool = True,
     ) -> tuple[Float[Tensor, " query"], Float[Tensor, "query 3"]]:
         """Density (per metre) and colour (0..1) of each query.
 
@@ -137,21 +148,24 @@ class AnchoredField(nn.Module):
             view: From :meth:`encode_view`, one row per ray.
             ray: The ray of each query.
             start: Where given, density and colour are the networks' corrections of it.
+            needs_colour: False leaves every colour black, which is faster.
         """
-        k = anchors.row.shape[1]
+        row = anchors.row.view(-1)
         scaled = anchors.offset.reshape(-1, 3) / self.sizes.position_unit_m
-        encoded = positional_encoding(scaled, self.sizes.position_bands)
-        hidden = self.position_in(encoded)
-        hidden = hidden + projected.index_select(0, anchors.row.reshape(-1).long())
-        hidden = torch.relu(self.neighbour_hidden(torch.relu(hidden)))
-        weight = anchors.weight.to(hidden.dtype)[:, None]
-        blended = torch.bmm(weight, torch.relu(hidden.view(-1, k, hidden.shape[-1])))[:, 0]
+        hidden = self.position_in(positional_encoding(scaled, self.sizes.position_bands))
+        hidden = torch.relu_(hidden + projected.index_select(0, row))
+        hidden = torch.relu_(self.neighbour_hidden(hidden))
+        blended = anchors.blend(hidden.view(*anchors.row.shape, hidden.shape[-1]))
         trunk = self.trunk(self.neighbour_out(blended))
         density = self.density_out(trunk)[:, 0].to(anchors.offset.dtype)
-        shade = torch.relu(self.colour_in(trunk) + view.index_select(0, ray))
+        if start is not None:
+            density = density + start.density
+        density = DENSITY_SCALE * nn.functional.softplus(density - 1)
+        if not needs_colour:
+            return density, density.new_zeros(len(density), 3)
+        shade = torch.relu_(self.colour_in(trunk) + view.index_select(0, ray))
         colour = self.colour_out(shade).to(anchors.offset.dtype)
         if start is not None:
-            own = start.colour.index_select(0, anchors.row.reshape(-1).long()).view(-1, k, 3)
-            colour = colour + torch.bmm(anchors.weight[:, None], own)[:, 0]
-            density = density + start.density
-        return DENSITY_SCALE * nn.functional.softplus(density - 1), torch.sigmoid(colour)
+            own = start.colour.index_select(0, row).view(*anchors.row.shape, 3)
+            colour = colour + anchors.blend(own)
+        return density, torch.sigmoid(colour)

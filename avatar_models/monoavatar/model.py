@@ -235,8 +235,11 @@ class MonoAvatar(AvatarModel):
             seen = self._see(batch, posed, features, skip_empty)
             image[pixel] = torch.cat([seen.colour, seen.opacity[:, None]], -1)
 
-        order = torch.arange(len(rays.pixel), device=device)
-        map_parts(draw, order.split(self.render_rays[device.type]), device)
+        size = self.render_rays[device.type]
+        # Whole chunks, the last one filled with its last ray: kernels are made ready once per size.
+        n_rays = len(rays.pixel)
+        order = torch.arange(-(-n_rays // size) * size, device=device).clamp_max(n_rays - 1)
+        map_parts(draw, order.split(size), device)
         image = image.view(height, width, 4)
         return image[..., :3], image[..., 3]
 
@@ -280,7 +283,9 @@ class MonoAvatar(AvatarModel):
                 queries = self._skip_empty(queries, generator)
             with self._mixed():
                 view = field.encode_view(batch.direction)
-                network = Network(field, field.project(features), view, own_colour)
+                # The coarse network's colours only teach it.
+                needs_colour = field is self.fine or generator is not None
+                network = Network(field, field.project(features), view, own_colour, needs_colour)
             length = edges.diff(dim=-1)
             length[:, -1] += batch.solid
             passes.append(evaluate(network, vertices, queries, length, distance, self._mixed()))

@@ -24,10 +24,27 @@ def clearance(place: float, cell: int, ring: int, size: int) -> float:
     return reach
 
 
+@no_type_check
+@wp.func
+def outward(i: int) -> int:
+    """0, 1, -1, 2, -2, ...: offsets from the middle outwards, so that near cells come first."""
+    offset = (i + 1) / 2
+    if i % 2 == 0:
+        offset = -offset
+    return offset
+
+
+@no_type_check
+@wp.func
+def gap(place: float, cell: int) -> float:
+    """Distance, in cells, from a place to a cell on one axis; 0 inside it."""
+    return wp.max(wp.max(float(cell) - place, place - float(cell + 1)), 0.0)
+
+
 # One function on purpose: passing the lists of the nearest to another costs more than the search.
 @no_type_check
 @wp.kernel(enable_backward=False)
-def search_rings(  # noqa: C901, PLR0912, PLR0913, PLR0917
+def search_rings(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917
     queries: wp.array(dtype=wp.vec3),
     position: wp.array(dtype=wp.vec3),
     vertex: wp.array(dtype=int),
@@ -35,17 +52,15 @@ def search_rings(  # noqa: C901, PLR0912, PLR0913, PLR0917
     origin: wp.vec3,
     cell_m: float,
     shape: wp.vec3i,
-    last_ring: int,
     k: int,
     out: wp.array2d(dtype=int),
 ) -> None:
-    """The k nearest vertices of each query that has none yet: cells in growing rings until the rest is too far.
+    """The k nearest vertices of each query: cells in growing rings until the rest is too far.
 
-    Queries not settled within ``last_ring`` stay at -1.
+    The cells of a row along x lie one after the other in memory, so that a row is one scan; rows that lie
+    further away than the k-th nearest so far are left out.
     """
     i = wp.tid()
-    if out[i, 0] >= 0:
-        return
     query = queries[i]
     place = (query - origin) / cell_m
     nx = shape[0]
@@ -60,21 +75,34 @@ def search_rings(  # noqa: C901, PLR0912, PLR0913, PLR0917
     for j in range(MAX_NEIGHBOURS):
         distance[j] = 1.0e30
         index[j] = 0
-    # int() and bool() make variables of what Warp would take for constants.
-    ring = int(0)  # noqa: RUF046, UP018
+    # int() and bool() make variables of what Warp would take for constants. The first block is 3 x 3 x 3 cells.
+    ring = int(1)  # noqa: RUF046, UP018
     searching = bool(True)  # noqa: UP018
     while searching:
-        for z in range(wp.max(cz - ring, 0), wp.min(cz + ring, nz - 1) + 1):
-            for y in range(wp.max(cy - ring, 0), wp.min(cy + ring, ny - 1) + 1):
+        for a in range(2 * ring + 1):
+            z = cz + outward(a)
+            away_z = gap(place[2], z)
+            if z < 0 or z >= nz or away_z * away_z * cell_m * cell_m >= distance[k - 1]:
+                continue
+            for b in range(2 * ring + 1):
+                y = cy + outward(b)
+                away_y = gap(place[1], y)
+                away = (away_z * away_z + away_y * away_y) * cell_m * cell_m
+                if y < 0 or y >= ny or away >= distance[k - 1]:
+                    continue
                 # Inside the ring's faces only its two ends are new.
-                step = int(1)  # noqa: RUF046, UP018
-                if wp.abs(z - cz) < ring and wp.abs(y - cy) < ring:
+                step = int(2 * ring + 1)
+                width = int(2 * ring)
+                if ring > 1 and wp.abs(z - cz) < ring and wp.abs(y - cy) < ring:
                     step = 2 * ring
+                    width = 0
                 x = cx - ring
                 while x <= cx + ring:
-                    if x >= 0 and x < nx:
-                        cell = (z * ny + y) * nx + x
-                        for s in range(cell_start[cell], cell_start[cell + 1]):
+                    first = wp.max(x, 0)
+                    last = wp.min(x + width, nx - 1)
+                    if first <= last:
+                        row = (z * ny + y) * nx
+                        for s in range(cell_start[row + first], cell_start[row + last + 1]):
                             d = wp.length_sq(query - position[s])
                             if d < distance[k - 1]:
                                 slot = int(k - 1)
@@ -95,5 +123,3 @@ def search_rings(  # noqa: C901, PLR0912, PLR0913, PLR0917
                 out[i, j] = index[j]
             searching = False
         ring = ring + 1
-        if ring > last_ring:
-            searching = False

@@ -20,6 +20,8 @@ from avatar_models.rendering.compositing import (
 
 # Height over which the start's density falls from skin to air, metres, and the largest logit it adds.
 SKIN_M, SKIN_LOGIT = 0.002, 3.0
+# Queries are evaluated in multiples of this many, where there are as many.
+ROUND_NUMBER = 1024
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,14 @@ class Network:
         projected: Vertex features through its first layer, all frames stacked, (row, width).
         view: Encoded view of each ray, (ray, colour_width).
         vertex_colour: Logits of the vertices' own colours, all frames stacked, (row, 3); None: the field alone.
+        needs_colour: False where only the weights along the rays are asked for.
     """
 
     field: AnchoredField
     projected: Float[Tensor, "row width"]
     view: Float[Tensor, "ray colour_width"]
     vertex_colour: Float[Tensor, "row 3"] | None
+    needs_colour: bool = True
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,9 @@ def evaluate(
         solid = (-queries.height / SKIN_M).clamp(-SKIN_LOGIT, SKIN_LOGIT)
         start = Start(network.vertex_colour, solid)
     with precision:
-        found, shade = network.field(network.projected, anchors, network.view, ray, start)
+        found, shade = network.field(
+            network.projected, anchors, network.view, ray, start, network.needs_colour
+        )
     density = found.new_zeros(n_rays * n_samples).index_put((queries.slot,), found)
     colour = shade.new_zeros(n_rays * n_samples, 3).index_put((queries.slot,), shade)
     weights = weights_from_density(density.view(n_rays, n_samples), length)
@@ -160,11 +166,15 @@ def evaluate(
 def keep_open(
     queries: Queries, is_open: Bool[Tensor, " bin"], explore: Bool[Tensor, " query"] | None
 ) -> Queries:
-    """Only the queries in open bins, and those chosen to look again into closed ones."""
+    """Only the queries in open bins, those chosen to look again into closed ones, and a few more.
+
+    The few more make the number round: libraries make matrix kernels ready for each number anew.
+    """
     keep = is_open.index_select(0, queries.occupancy_bin)
     if explore is not None:
         keep |= explore
-    chosen = keep.nonzero()[:, 0]
+    chosen, left_out = keep.nonzero()[:, 0], (~keep).nonzero()[:, 0]
+    chosen = torch.cat([chosen, left_out[: -len(chosen) % ROUND_NUMBER]])
     return Queries(
         queries.slot.index_select(0, chosen),
         queries.place.index_select(0, chosen),

@@ -7,9 +7,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
+from avatar_models.parallel import map_parts
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import cut_height_m
-from head_geometry.rasteriser import first_hits
+from head_geometry.rasteriser import RayMesh
 
 INTERIOR_PARTS = ("eye_left", "eye_right", "teeth", "tongue", "mouth_cavity")
 # How far the shell reaches beyond the mesh where the mattes ask for nothing more, metres.
@@ -87,14 +88,18 @@ class Shell(nn.Module):
             directions: Unit vectors, head axes.
         """
         thick = vertices + self.normals(vertices) * self.thickness_m[:, None]
-        skin = self.triangle[self.is_outer]
-        entry_m, facing = hit_distance(thick, skin, origins, directions)
-        surface_m, _ = hit_distance(vertices, self.triangle, origins, directions)
+        skin, mesh = (
+            RayMesh(thick, self.triangle[self.is_outer]),
+            RayMesh(vertices, self.triangle),
+        )
+        (entry_m, facing), (surface_m, _) = map_parts(
+            lambda surface: surface.hit_distance(origins, directions), (skin, mesh), vertices.device
+        )
         # Beside the mesh, the way out: cast back from behind the head.
         beside = (torch.isinf(surface_m) & ~torch.isinf(entry_m)).nonzero()[:, 0]
         reach_m = torch.linalg.vector_norm(vertices - origins[:1], dim=-1).amax() + 0.3
         back = -directions[beside]
-        exit_m, _ = hit_distance(thick, skin, origins[beside] - reach_m * back, back)
+        exit_m, _ = skin.hit_distance(origins[beside] - reach_m * back, back)
         far = surface_m + INNER_MARGIN_M
         far[beside] = reach_m - exit_m
         # A shell that is open at the neck may be met from inside first, or once only.
@@ -104,31 +109,6 @@ class Shell(nn.Module):
         far = torch.maximum(far, near + 0.5 * OPEN_SPAN_M)
         solid_m = torch.where(torch.isinf(surface_m), 0.0, SOLID_M)
         return near, torch.where(missed, near, far), solid_m
-
-
-def hit_distance(
-    vertices: Float[Tensor, "vertex 3"],
-    triangle: Int[Tensor, "face 3"],
-    origins: Float[Tensor, "ray 3"],
-    directions: Float[Tensor, "ray 3"],
-) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
-    """Distance to the first triangle of each ray (infinite if none); positive facing where its front was met.
-
-    Args:
-        vertices: Metres.
-        triangle: Vertex indices.
-        origins: Metres.
-        directions: Unit vectors.
-    """
-    face = first_hits(vertices, triangle, origins, directions)
-    corners = vertices[triangle[face.clamp_min(0)]]
-    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    along = (normal * directions).sum(-1)
-    height = (normal * (corners[:, 0] - origins)).sum(-1)
-    # Rays within a triangle's plane meet it nowhere in particular.
-    flat = along.abs() < torch.finfo(along.dtype).tiny
-    distance = torch.where(flat | (face < 0), torch.inf, height / torch.where(flat, 1.0, along))
-    return distance, -along
 
 
 def reach_of_pixels(

@@ -45,11 +45,14 @@ def positional_encoding(
     """
     if n_bands == 0:
         return vector
-    sine, cosine = torch.sin(torch.pi * vector), torch.cos(torch.pi * vector)
-    parts = [vector]
+    # One axis after the other in memory: the parts then lie whole beside each other.
+    planes = vector.movedim(-1, 0).contiguous()
+    sine, cosine = torch.sin(torch.pi * planes), torch.cos(torch.pi * planes)
+    parts = [planes]
     for band in range(n_bands):
         if band:
             sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine
-        scale = 1.0 if weights is None else weights[band]
-        parts += [sine * scale, cosine * scale]
-    return torch.cat(parts, -1)
+        parts += (
+            [sine, cosine] if weights is None else [sine * weights[band], cosine * weights[band]]
+        )
+    return torch.cat(parts).movedim(0, -1)

@@ -23,9 +23,9 @@ from avatar_models.monoavatar.model import field_sizes, make_predictor
 from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
 from avatar_models.monoavatar.occupancy import VertexOccupancy
 from avatar_models.monoavatar.predictors import DisplacementPredictor
+from avatar_models.monoavatar.sampling import ROUND_NUMBER, Queries, keep_open
 from avatar_models.monoavatar.shell import (
     BASE_THICKNESS_M,
-    hit_distance,
     reach_of_pixels,
     spread_thickness,
 )
@@ -39,6 +39,7 @@ from avatar_models.monoavatar.warp import (
 )
 from avatar_models.rendering.encoding import positional_encoding
 from head_geometry.head_model import HeadModel
+from head_geometry.rasteriser import RayMesh
 
 
 def generator(seed=0):
@@ -126,7 +127,7 @@ def test_weights_are_inverse_distances_and_survive_a_query_on_a_vertex():
     vertices = torch.tensor([[0.01, 0, 0], [0, 0.03, 0]])
     nearest = torch.tensor([[0, 1]])
     weight = anchor(torch.zeros(1, 3), vertices, nearest).weight
-    assert weight[0].tolist() == pytest.approx([0.75, 0.25])
+    assert weight[:, 0].tolist() == pytest.approx([0.75, 0.25])
     on_it = anchor(vertices[:1], vertices, nearest).weight
     assert torch.isfinite(on_it).all()
     assert float(on_it[0, 0]) > 0.99
@@ -280,7 +281,7 @@ def test_hit_distance_of_a_known_triangle():
     triangle = torch.tensor([[0, 1, 2]])
     origins = torch.zeros(2, 3)
     directions = nn.functional.normalize(torch.tensor([[0.0, 0.5, 1], [0, 0, -1]]), dim=-1)
-    distance, facing = hit_distance(vertices, triangle, origins, directions)
+    distance, facing = RayMesh(vertices, triangle).hit_distance(origins, directions)
     assert float(distance[0]) == pytest.approx(2 * math.sqrt(1.25), rel=1e-5)
     assert torch.isinf(distance[1])
     # The normal of this triangle is +z, away from the origin.
@@ -323,3 +324,15 @@ def test_occupancy_opens_what_was_seen_and_its_surroundings():
     for _ in range(100):
         occupancy.record(bins[:1], torch.tensor([0.0]))
     assert not occupancy.open_bins().any()
+
+
+def test_open_queries_are_kept_and_their_number_is_made_round():
+    n = 3 * ROUND_NUMBER
+    slot = torch.arange(n)
+    queries = Queries(slot, torch.zeros(n, 3), torch.zeros(n, 1).long(), slot % 7, torch.zeros(n))
+    is_open = torch.tensor([True, False, False, False, False, False, True])
+    kept = keep_open(queries, is_open, None).slot
+    wanted = slot[is_open[slot % 7]]
+    assert torch.equal(kept[: len(wanted)], wanted)
+    assert len(kept) == ROUND_NUMBER
+    assert len(kept.unique()) == len(kept)

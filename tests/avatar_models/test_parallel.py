@@ -64,3 +64,10 @@ def test_training_and_rendering_do_not_depend_on_the_number_of_cores(toy_data, m
     assert torch.equal(alpha, other_alpha)
     for name, value in state.items():
         assert torch.equal(value, other_state[name]), name
+
+
+def test_a_part_that_has_parts_does_not_wait_for_itself(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    cpu = torch.device("cpu")
+    sums = map_parts(lambda n: sum(map_parts(lambda m: n * m, range(4), cpu)), range(4), cpu)
+    assert sums == [0, 6, 12, 18]

@@ -65,6 +65,20 @@ def test_shoulders_above_the_line_are_torso_and_hair_is_head(model):
     assert float(mask[round(cut_row) - 60, 14]) > 0.95
 
 
+def test_a_collar_beside_the_neck_is_torso_and_the_neck_is_head(model):
+    matrix = camera_from_head([0.0, 0, 0])
+    mask = head_region(model, model.template, matrix, INTRINSICS, SIZE)
+    height = cut_height_m(model) + 0.01
+    neck = model.template[(model.template[:, 1] - height).abs() < 0.015]
+    edge = neck[neck[:, 0].argmax()]
+    outside, inside = edge.clone(), edge.clone()
+    outside[0], inside[0] = edge[0] + 0.018, edge[0] - 0.008
+    outside[1] = inside[1] = height
+    values = at(mask, project(transform(matrix, torch.stack([outside, inside])), INTRINSICS))
+    assert float(values[0]) < 0.1
+    assert float(values[1]) > 0.9
+
+
 def test_line_follows_roll(model):
     mask = head_region(model, model.template, camera_from_head([0.0, 0, 0.3]), INTRINSICS, SIZE)
     left, right = (float((mask[:, column] > 0.5).sum()) for column in (44, 68))
