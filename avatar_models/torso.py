@@ -29,16 +29,20 @@ class TorsoLayer(nn.Module):
         texture: Premultiplied RGBA, 0..1, (4, height + 2 margin, width + 2 margin); a parameter, so that a
             model may refine it together with its head.
         known: True where some training frame shows what is there (the rest lies under the head).
+        reach: Largest opacity that the texture may take on, 0..1: none away from the torso that the frames show,
+            so that a texture that is refined with a head paints none of the head's outline.
     """
 
     texture: nn.Parameter
     known: Tensor
+    reach: Tensor
 
     def __init__(self, height: int, width: int) -> None:
         """Make a fully transparent layer for a texture of ``height`` x ``width`` (with its margin)."""
         super().__init__()
         self.texture = nn.Parameter(torch.zeros(4, height, width))
         self.register_buffer("known", torch.zeros(height, width, dtype=torch.bool))
+        self.register_buffer("reach", torch.zeros(height, width))
 
     @classmethod
     def estimate(cls, data: SubjectData) -> TorsoLayer:
@@ -69,6 +73,7 @@ class TorsoLayer(nn.Module):
         colour = fill_smoothly(colour / 255, colour_known)
         with torch.no_grad():
             layer.texture.copy_(torch.cat([colour * alpha, alpha], -1).permute(2, 0, 1))
+            layer.reach.copy_(dilate(alpha[..., 0], 2 * radius_px))
         return layer
 
     @classmethod
@@ -108,7 +113,8 @@ class TorsoLayer(nn.Module):
         grid = (2 * (reference + (full - inner) / 2) + 1) / full - 1
         texture = self.texture.clamp(0, 1)
         # A texture that training refines stays premultiplied: no channel is brighter than its opacity.
-        texture = torch.cat([torch.minimum(texture[:3], texture[3:]), texture[3:]])
+        opacity = torch.minimum(texture[3:], self.reach)
+        texture = torch.cat([torch.minimum(texture[:3], opacity), opacity])
         rgba = functional.grid_sample(
             texture[None],
             grid[None, None],

@@ -63,6 +63,8 @@ from avatar_models.torso import TorsoLayer
 EXPLORE = 0.03
 # A pixel with a larger share of the head region than this is the head's, with a smaller one than the rest not.
 SURE_REGION = 0.98
+# Gradients of the torso's texture smaller than this hardly count.
+TORSO_EPS = 1e-6
 
 
 class MonoAvatar(AvatarModel):
@@ -134,6 +136,8 @@ class MonoAvatar(AvatarModel):
                 "params": [self.torso.texture],
                 "lr": config.torso_lr,
                 "lr_end": 0.1 * config.torso_lr,
+                # Texels that rays rarely ask anything of stay as they are, instead of Adam's full steps.
+                "eps": TORSO_EPS,
             },
         ]
         if self.vertex_colour is not None:

@@ -117,6 +117,8 @@ def test_torso_has_the_same_place_at_another_size(toy_data):
 
 def test_torso_learns_from_pixels(toy_data):
     layer = TorsoLayer(90, 90)
+    layer.reach.fill_(1)
+    layer.texture.data[:3], layer.texture.data[3] = 0.2, 0.6
     pixels = torch.tensor([[10.0, 50.0], [40.5, 60.25]])
     rgba = layer.sample(toy_data.driving(3), pixels)
     assert rgba.shape == (2, 4)
@@ -124,6 +126,20 @@ def test_torso_learns_from_pixels(toy_data):
     assert layer.texture.grad is not None
     # Bilinear weights of two pixels, four channels each.
     torch.testing.assert_close(layer.texture.grad.sum(), torch.tensor(8.0))
+
+
+def test_torso_stays_where_the_frames_show_it(toy_data):
+    layer = TorsoLayer.estimate(toy_data)
+    driving = toy_data.driving(3)
+    with torch.no_grad():
+        before = layer(driving)[1]
+        layer.texture.fill_(1)
+        after = layer(driving)[1]
+    assert float(after.max()) > 0.99
+    assert (after >= before - 1e-6).all()
+    # A refined texture covers no more than a rim around what was there.
+    assert float(after.sum()) < 1.5 * float(before.sum())
+    assert float(after[:10].max()) == 0
 
 
 def test_layers_come_back_from_their_state(toy_data):
