@@ -99,7 +99,9 @@ class Training:
         self.model, self.config, self.data = model, config, data
         self.device = data.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.optimiser = torch.optim.Adam(model.parameter_groups(), fused=True)
+        # Gradients grow within tens of steps when a field starts to move; with a second moment that remembers a
+        # thousand steps, Adam's steps are then far too long, and a field of ReLUs never comes back.
+        self.optimiser = torch.optim.Adam(model.parameter_groups(), betas=(0.9, 0.99), fused=True)
         self.step, self.elapsed_s, self.peak_bytes = 0, 0.0, 0
         self.losses = LossLog()
 

@@ -82,6 +82,8 @@ class MonoAvatar(AvatarModel):
     Source: MonoAvatar (CVPR 2023). Own: shell, occupancy, layers and the opacity loss.
     """
 
+    # Usual norms are a fifth of this: only outliers are cut.
+    max_gradient_norm: ClassVar[float] = 0.5
     # Rays of one chunk when rendering: its activations stay in a CPU's cache.
     render_rays: ClassVar[dict[str, int]] = {"cpu": 1024, "cuda": 65_536}
 
