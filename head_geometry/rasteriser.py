@@ -141,19 +141,19 @@ def first_hits(
     origins: Float[Tensor, "ray 3"],
     directions: Float[Tensor, "ray 3"],
 ) -> Int[Tensor, " ray"]:
-    """Index of the first triangle along each ray, -1 where it meets none; no gradient.
-
-    Args:
-        vertices: Any unit and axes, the same as the rays'.
-        triangle: Vertex indices.
-        origins: Start of each ray.
-        directions: Direction of each ray, any length.
-    """
+    """:meth:`RayMesh.first_hits` of a mesh that rays are cast at only once."""
     return RayMesh(vertices, triangle).first_hits(origins, directions)
 
 
 class RayMesh:
-    """A mesh with the index that rays are cast through: for casting more than once."""
+    """A mesh with the index that rays are cast through: for casting more than once.
+
+    Attributes:
+        vertices: Any unit and axes; rays and distances are in the same.
+        triangle: Vertex indices.
+
+    Source: own; the index (a bounding volume hierarchy) and the casting are Warp's.
+    """
 
     def __init__(
         self, vertices: Float[Tensor, "vertex 3"], triangle: Int[Tensor, "face 3"]
@@ -172,7 +172,12 @@ class RayMesh:
     def first_hits(
         self, origins: Float[Tensor, "ray 3"], directions: Float[Tensor, "ray 3"]
     ) -> Int[Tensor, " ray"]:
-        """As the function of that name."""
+        """Index of the first triangle along each ray, -1 where it meets none; no gradient.
+
+        Args:
+            origins: Start of each ray.
+            directions: Direction of each ray, any length.
+        """
         warp, kernel = _warp_kernel()
         device = self._points.device
         hits = torch.full((origins.shape[0],), -1, dtype=torch.int32, device=device)

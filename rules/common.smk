@@ -87,7 +87,11 @@ def check_schema():
     schema = yaml.safe_load(SCHEMA.read_text())
     error = min(
         Draft202012Validator(schema).iter_errors(config),
-        key=lambda e: list(map(str, e.absolute_path)),
+        # A misspelt key first: it is why another one is missing.
+        key=lambda e: (
+            e.validator != "additionalProperties",
+            list(map(str, e.absolute_path)),
+        ),
         default=None,
     )
     if error:

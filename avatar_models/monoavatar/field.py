@@ -60,7 +60,7 @@ class Anchors:
     def blend(
         self, values: Float[Tensor, "neighbour query channel"]
     ) -> Float[Tensor, "query channel"]:
-        """Weighted sum over the neighbours."""
+        """Weighted sum of what each neighbour says. Source: MonoAvatar, section on the anchored field."""
         weight = self.weight.to(values.dtype)[..., None]
         total = weight[0] * values[0]
         for one, value in zip(weight[1:], values[1:], strict=True):

@@ -69,7 +69,7 @@ def rays_of(driving: Driving, pixel: Tensor) -> tuple[Tensor, Tensor]:
 def shell_rays(driving: Driving, shell: Shell) -> RaySet:
     """The pixels of an image whose rays meet the shell, and where.
 
-    Only pixels in the box around the projected thickened mesh are cast.
+    Only pixels in the box around the projected thickened mesh are cast; none where the head is out of the image.
     """
     width, height = driving.image_size
     reach = shell.thickness_m.max()
@@ -79,10 +79,12 @@ def shell_rays(driving: Driving, shell: Shell) -> RaySet:
     xy = (placed @ driving.intrinsics.mT)[:, :2] / depth
     margin = reach * driving.intrinsics[0, 0] / depth.min() + 1
     low = (xy.amin(0) - margin).floor().clamp_min(0).long().tolist()
-    high = (xy.amax(0) + margin).ceil().long().tolist()
+    high = (xy.amax(0) + margin).ceil().long().add(1).tolist()
     device = driving.vertices.device
-    rows = torch.arange(low[1], min(high[1] + 1, height), device=device)
-    columns = torch.arange(low[0], min(high[0] + 1, width), device=device)
+    columns, rows = (
+        torch.arange(first, max(first, min(last, side)), device=device)
+        for first, last, side in zip(low, high, (width, height), strict=True)
+    )
     pixel = (rows[:, None] * width + columns).flatten()
     near, far, solid = shell.bounds(driving.vertices, *rays_of(driving, pixel))
     met = far > near

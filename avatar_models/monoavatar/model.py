@@ -126,7 +126,7 @@ class MonoAvatar(AvatarModel):
         self._open: Bool[Tensor, " bin"] | None = None
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """The networks, and the warp at its own rate."""
+        """The networks; the torso's texture, the mesh's colours and the warp, each at its own rate."""
         networks = [*self.predictor.parameters(), *self.coarse.parameters()]
         networks += self.fine.parameters()
         if self.vertex_feature is not None:

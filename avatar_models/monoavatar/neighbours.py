@@ -14,7 +14,7 @@ from torch import Tensor
 MAX_NEIGHBOURS = 8
 
 
-# Side of a cell, metres: a dozen vertices in a cell of dense skin; far from it few cells to look through.
+# Side of a cell, metres. Smaller cells suit queries near the skin, larger ones those far out in the hair.
 CELL_M = 0.016
 
 

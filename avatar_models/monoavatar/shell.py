@@ -87,11 +87,12 @@ class Shell(nn.Module):
             origins: Metres, head axes, outside the head.
             directions: Unit vectors, head axes.
         """
+        if len(origins) == 0:
+            nothing = origins.new_zeros(0)
+            return nothing, nothing, nothing
         thick = vertices + self.normals(vertices) * self.thickness_m[:, None]
-        skin, mesh = (
-            RayMesh(thick, self.triangle[self.is_outer]),
-            RayMesh(vertices, self.triangle),
-        )
+        skin = RayMesh(thick, self.triangle[self.is_outer])
+        mesh = RayMesh(vertices, self.triangle)
         (entry_m, facing), (surface_m, _) = map_parts(
             lambda surface: surface.hit_distance(origins, directions), (skin, mesh), vertices.device
         )

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from avatar_models.monoavatar import model as model_module
+from avatar_models.monoavatar import sampling as sampling_module
 from avatar_models.monoavatar.config import MonoAvatarDConfig, MonoAvatarStaticConfig
 from avatar_models.monoavatar.frames import FrameCache, rays_of, shell_rays
 from avatar_models.monoavatar.model import build_model, restore_model
@@ -63,11 +65,23 @@ def test_training_finds_the_head_in_held_out_frames(trained_toy, toy):
     assert head_error(model, data, toy, frame) < 0.03
 
 
-def test_skipping_empty_space_changes_less_than_a_grey_level(trained_toy):
+def test_skipping_empty_space_changes_less_than_a_grey_level(trained_toy, monkeypatch):
     model, data, _ = trained_toy
     driving = data.driving(int(data.train_frames[3]))
+    # The toy's few samples would otherwise all be kept to make their number round.
+    monkeypatch.setattr(sampling_module, "ROUND_NUMBER", 1)
+    n_left_out = []
+    keep_open = model_module.keep_open
+
+    def counted(queries, *rest):
+        kept = keep_open(queries, *rest)
+        n_left_out.append(len(queries.slot) - len(kept.slot))
+        return kept
+
+    monkeypatch.setattr(model_module, "keep_open", counted)
     with torch.inference_mode():
         skipped = model.render_head(driving)
+        assert sum(n_left_out) > 0
         whole = model.render_head(driving, skip_empty=False)
     difference = max(float((a - b).abs().max()) for a, b in zip(skipped, whole, strict=True))
     assert difference < 1 / 255
@@ -75,6 +89,7 @@ def test_skipping_empty_space_changes_less_than_a_grey_level(trained_toy):
 
 
 def test_no_pixel_depends_on_the_size_of_the_chunks(trained_toy, monkeypatch):
+    monkeypatch.setattr(sampling_module, "ROUND_NUMBER", 1)
     model, data, _ = trained_toy
     driving = data.driving(2)
     with torch.inference_mode():
@@ -83,6 +98,18 @@ def test_no_pixel_depends_on_the_size_of_the_chunks(trained_toy, monkeypatch):
         parts = model.render_head(driving)
     assert torch.allclose(whole[0], parts[0], atol=1e-5)
     assert torch.allclose(whole[1], parts[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("place", [(5.0, 0.0), (-5.0, 0.0), (0.0, 5.0), (0.0, -5.0)])
+def test_a_head_out_of_the_picture_leaves_it_empty(trained_toy, place):
+    model, data, _ = trained_toy
+    driving = data.driving(int(data.test_frames[0]))
+    away = driving.camera_from_head.clone()
+    away[:2, 3] += torch.tensor(place)
+    with torch.inference_mode():
+        layers = model.render(replace(driving, camera_from_head=away))
+    assert layers.head.shape == (*reversed(driving.image_size), 3)
+    assert float(layers.head_alpha.max()) == 0
 
 
 def test_a_restored_model_renders_the_same(trained_toy):

@@ -166,3 +166,12 @@ def test_one_broken_subject_does_not_hide_the_key(new_project):
     changes = deepcopy(TOY_CONFIG["subjects"]) | {"anna": {"video": "none.mp4"}}
     done = new_project(subjects=changes).run("--dry-run")
     assert "subjects/anna/video" in done.stdout
+
+
+def test_a_misspelt_key_is_named_rather_than_the_one_that_is_missing(new_project):
+    project = new_project()
+    project.config = {"subjects": {"anna": CLIP}, "model": ["nearest_frame"]}
+    project.write_config()
+    done = project.run("--dry-run")
+    assert done.returncode == 1
+    assert "unknown key model;" in done.stdout
