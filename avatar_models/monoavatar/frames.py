@@ -67,28 +67,10 @@ def rays_of(driving: Driving, pixel: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def shell_rays(driving: Driving, shell: Shell) -> RaySet:
-    """The pixels of an image whose rays meet the shell, and where.
-
-    Only pixels in the box around the projected thickened mesh are cast; none where the head is out of the image.
-    """
-    width, height = driving.image_size
-    reach = shell.thickness_m.max()
-    placed = driving.vertices[shell.triangle.unique()]
-    placed = placed @ driving.camera_from_head[:3, :3].mT + driving.camera_from_head[:3, 3]
-    depth = placed[:, 2:].clamp_min(1e-3)
-    xy = (placed @ driving.intrinsics.mT)[:, :2] / depth
-    margin = reach * driving.intrinsics[0, 0] / depth.min() + 1
-    low = (xy.amin(0) - margin).floor().clamp_min(0).long().tolist()
-    high = (xy.amax(0) + margin).ceil().long().add(1).tolist()
-    device = driving.vertices.device
-    columns, rows = (
-        torch.arange(first, max(first, min(last, side)), device=device)
-        for first, last, side in zip(low, high, (width, height), strict=True)
-    )
-    pixel = (rows[:, None] * width + columns).flatten()
-    near, far, solid = shell.bounds(driving.vertices, *rays_of(driving, pixel))
-    met = far > near
-    return RaySet(pixel[met].int(), near[met], far[met], solid[met])
+    """The pixels of an image whose rays meet the shell, and where; none where the head is out of the image."""
+    near, far, solid = (bound.flatten() for bound in shell.bounds(driving))
+    pixel = (far > near).nonzero()[:, 0]
+    return RaySet(pixel.int(), near[pixel], far[pixel], solid[pixel])
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from avatar_models.monoavatar.sampling import (
 from avatar_models.monoavatar.shell import Shell
 from avatar_models.monoavatar.uv import UvMap
 from avatar_models.monoavatar.vertex_colour import seen_colours
+from avatar_models.monoavatar.view_range import ViewRange
 from avatar_models.monoavatar.warp import (
     BANDS,
     ErrorCorrectionWarp,
@@ -79,7 +80,7 @@ class MonoAvatar(AvatarModel):
         torso: Layer behind the head.
         background: Layer behind both.
 
-    Source: MonoAvatar (CVPR 2023). Own: shell, occupancy, layers and the opacity loss.
+    Source: MonoAvatar (CVPR 2023). Own: shell, occupancy, range of views, layers and the opacity loss.
     """
 
     # Usual norms are a fifth of this: only outliers are cut.
@@ -116,6 +117,7 @@ class MonoAvatar(AvatarModel):
             else None
         )
         self.shell = Shell(n_faces, n_vertices)
+        self.view_range = ViewRange()
         self.occupancy = VertexOccupancy(n_vertices, config.occupancy_bins, min(8, n_vertices))
         self.torso, self.background = torso, background
         self.parts = config.parts
@@ -273,6 +275,7 @@ class MonoAvatar(AvatarModel):
         if self.vertex_colour is not None:
             own_colour = self.vertex_colour.repeat(len(posed), 1)
         passes: list[Pass] = []
+        directions = self.view_range(batch.direction)
         edges = segment_edges(batch.near, batch.far, config.coarse_samples)
         for field in (self.coarse, self.fine):
             if passes:
@@ -288,7 +291,7 @@ class MonoAvatar(AvatarModel):
             if progress >= config.occupancy_start:
                 queries = self._skip_empty(queries, generator)
             with self._mixed():
-                view = field.encode_view(batch.direction)
+                view = field.encode_view(directions)
                 # The coarse network's colours only teach it.
                 needs_colour = field is self.fine or generator is not None
                 network = Network(field, field.project(features), view, own_colour, needs_colour)
@@ -482,6 +485,7 @@ def build_model(config: MonoAvatarConfig, data: SubjectData) -> MonoAvatar:
     ).to(data.device)
     model.shell.load_state_dict(shell.state_dict())
     fit_thickness(data, model.shell)
+    model.view_range.measure(data)
     if model.vertex_colour is not None:
         model.vertex_colour.data.copy_(seen_colours(data, model.shell))
     model.occupancy.fill(data.neutral)

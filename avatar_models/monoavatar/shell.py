@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from avatar_models.interface import Driving
 from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
-from avatar_models.parallel import map_parts
+from head_geometry.cameras import transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import cut_height_m
-from head_geometry.rasteriser import RayMesh
+from head_geometry.rasteriser import depth_ranges
 
 INTERIOR_PARTS = ("eye_left", "eye_right", "teeth", "tongue", "mouth_cavity")
 # How far the shell reaches beyond the mesh where the mattes ask for nothing more, metres.
@@ -70,46 +71,48 @@ class Shell(nn.Module):
         return nn.functional.normalize(total, dim=-1, eps=1e-12)
 
     def bounds(
-        self,
-        vertices: Float[Tensor, "vertex 3"],
-        origins: Float[Tensor, "ray 3"],
-        directions: Float[Tensor, "ray 3"],
-    ) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"], Float[Tensor, " ray"]]:
-        """Distances near and far between which each ray may meet the head, and how much solid lies behind far.
+        self, driving: Driving
+    ) -> tuple[
+        Float[Tensor, "height width"], Float[Tensor, "height width"], Float[Tensor, "height width"]
+    ]:
+        """Distances near and far between which each pixel's ray may meet the head, and how much solid lies behind far.
 
-        Far = near where a ray cannot meet the head.
+        Far = near where a ray cannot meet the head. All in metres along the ray.
 
         Near is where the ray enters the thickened skin. Far is just behind the first surface of the mesh,
         mouth and eyes included, or, beside the mesh, where the ray leaves the thickened skin.
 
         Args:
-            vertices: Posed vertices, head axes, metres.
-            origins: Metres, head axes, outside the head.
-            directions: Unit vectors, head axes.
+            driving: Driving signals of the frame; the camera is outside the head.
         """
-        if len(origins) == 0:
-            nothing = origins.new_zeros(0)
-            return nothing, nothing, nothing
-        thick = vertices + self.normals(vertices) * self.thickness_m[:, None]
-        skin = RayMesh(thick, self.triangle[self.is_outer])
-        mesh = RayMesh(vertices, self.triangle)
-        (entry_m, facing), (surface_m, _) = map_parts(
-            lambda surface: surface.hit_distance(origins, directions), (skin, mesh), vertices.device
-        )
-        # Beside the mesh, the way out: cast back from behind the head.
-        beside = (torch.isinf(surface_m) & ~torch.isinf(entry_m)).nonzero()[:, 0]
-        reach_m = torch.linalg.vector_norm(vertices - origins[:1], dim=-1).amax() + 0.3
-        back = -directions[beside]
-        exit_m, _ = skin.hit_distance(origins[beside] - reach_m * back, back)
-        far = surface_m + INNER_MARGIN_M
-        far[beside] = reach_m - exit_m
-        # A shell that is open at the neck may be met from inside first, or once only.
-        near = torch.where(facing < 0, (entry_m - OPEN_SPAN_M).clamp_min(0), entry_m)
+        camera, size = driving.intrinsics, driving.image_size
+        thick = driving.vertices + self.normals(driving.vertices) * self.thickness_m[:, None]
+        outer = self.triangle[self.is_outer]
+        skin = depth_ranges(transform(driving.camera_from_head, thick), outer, camera, size)
+        placed = transform(driving.camera_from_head, driving.vertices)
+        mesh = depth_ranges(placed, self.triangle, camera, size)
+        stretch = _ray_lengths(camera, size)
+        entry_m = torch.minimum(skin.front, skin.back) * stretch
+        surface_m = torch.minimum(mesh.front, mesh.back) * stretch
         missed = torch.isinf(entry_m)
+        # A shell that is open at the neck may be met from inside first, or once only.
+        from_inside = skin.back < skin.front
+        near = torch.where(from_inside, (entry_m - OPEN_SPAN_M).clamp_min(0), entry_m)
         near = torch.where(missed, 0.0, near)
+        beside = torch.isinf(surface_m)
+        far = torch.where(beside, skin.last * stretch, surface_m + INNER_MARGIN_M)
         far = torch.maximum(far, near + 0.5 * OPEN_SPAN_M)
-        solid_m = torch.where(torch.isinf(surface_m), 0.0, SOLID_M)
-        return near, torch.where(missed, near, far), solid_m
+        return near, torch.where(missed, near, far), torch.where(beside, 0.0, SOLID_M)
+
+
+def _ray_lengths(
+    intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]
+) -> Float[Tensor, "height width"]:
+    """Distance along each pixel's ray over its depth."""
+    columns, rows = (torch.arange(side, device=intrinsics.device) for side in size)
+    xy = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).to(intrinsics.dtype)
+    homogeneous = torch.cat([xy, torch.ones_like(xy[..., :1])], -1)
+    return torch.linalg.vector_norm(homogeneous @ torch.linalg.inv(intrinsics).mT, dim=-1)
 
 
 def reach_of_pixels(

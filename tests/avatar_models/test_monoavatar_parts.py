@@ -30,6 +30,7 @@ from avatar_models.monoavatar.shell import (
     spread_thickness,
 )
 from avatar_models.monoavatar.uv import UvMap
+from avatar_models.monoavatar.view_range import ViewRange
 from avatar_models.monoavatar.warp import (
     BANDS,
     ErrorCorrectionWarp,
@@ -39,7 +40,7 @@ from avatar_models.monoavatar.warp import (
 )
 from avatar_models.rendering.encoding import positional_encoding
 from head_geometry.head_model import HeadModel
-from head_geometry.rasteriser import RayMesh
+from head_geometry.rotations import matrix_from_axis_angle
 
 
 def generator(seed=0):
@@ -273,19 +274,42 @@ def test_magnitude_is_the_squared_length():
     assert float(magnitude_loss(queries, warped)) == 12.5
 
 
+# --- range of views ------------------------------------------------------------------------------
+
+
+def view_fan(n, yaw_deg, pitch_deg):
+    angles = torch.zeros(n, 3)
+    angles[:, 0] = pitch_deg * torch.linspace(-1, 1, n)[torch.randperm(n, generator=generator())]
+    angles[:, 1] = yaw_deg * torch.linspace(-1, 1, n)
+    towards = torch.tensor([0.0, 0.0, -1.0])
+    return matrix_from_axis_angle(torch.deg2rad(angles)) @ towards
+
+
+def test_views_inside_the_range_stay_and_those_beyond_move_to_its_rim():
+    seen = view_fan(400, 30.0, 10.0)
+    views = ViewRange()
+    views.enclose(seen)
+    moved = views(seen)
+    assert torch.allclose(moved.norm(dim=-1), torch.ones(400), atol=1e-5)
+    stays = (moved - seen).abs().amax(-1) < 1e-5
+    assert 0.93 <= float(stays.float().mean()) <= 0.97
+    far = view_fan(3, 80.0, 0.0)[[0, 2]]
+    angle = torch.rad2deg(torch.acos(views(far) @ torch.tensor([0.0, 0, -1])))
+    # The same side as before, as far out as training saw, and not further however far it turns.
+    assert (torch.sign(views(far)[:, 0]) == torch.sign(far[:, 0])).all()
+    assert ((angle > 25) & (angle < 36)).all()
+    assert torch.allclose(views(view_fan(3, 120.0, 0.0)[[0, 2]]), views(far), atol=1e-3)
+
+
+def test_views_of_a_still_head_leave_the_rays_of_one_picture_apart():
+    views = ViewRange()
+    views.enclose(torch.tensor([[0.0, 0, -1]]).expand(5, 3))
+    found = views(view_fan(5, 20.0, 0.0))
+    assert torch.isfinite(found).all()
+    assert float((found - torch.tensor([0.0, 0, -1])).norm(dim=-1).max()) < 0.01
+
+
 # --- shell and occupancy -------------------------------------------------------------------------
-
-
-def test_hit_distance_of_a_known_triangle():
-    vertices = torch.tensor([[-1.0, -1, 2], [3, -1, 2], [-1, 3, 2]])
-    triangle = torch.tensor([[0, 1, 2]])
-    origins = torch.zeros(2, 3)
-    directions = nn.functional.normalize(torch.tensor([[0.0, 0.5, 1], [0, 0, -1]]), dim=-1)
-    distance, facing = RayMesh(vertices, triangle).hit_distance(origins, directions)
-    assert float(distance[0]) == pytest.approx(2 * math.sqrt(1.25), rel=1e-5)
-    assert torch.isinf(distance[1])
-    # The normal of this triangle is +z, away from the origin.
-    assert float(facing[0]) < 0
 
 
 def test_reach_of_pixels_finds_the_nearest_vertex():

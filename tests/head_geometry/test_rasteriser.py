@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.spatial import ConvexHull
 
-from head_geometry.rasteriser import cast_rays, rasterise, rasterise_uv
+from head_geometry.rasteriser import cast_rays, depth_ranges, rasterise, rasterise_uv
 
 SIZE = (48, 40)
 INTRINSICS = torch.tensor([[60.0, 1.5, 22.0], [0.0, 66.0, 21.0], [0.0, 0.0, 1.0]])
@@ -108,6 +108,37 @@ def test_gradients_to_attributes_and_vertices_agree_with_finite_differences():
 
     inputs = (vertices.requires_grad_(), attributes.requires_grad_())
     assert torch.autograd.gradcheck(total, inputs, eps=1e-7, atol=1e-4)
+
+
+def test_depth_ranges_agree_with_cast_rays():
+    vertices, triangle = bumpy_scene()
+    depth = rasterise(vertices, triangle, INTRINSICS, SIZE).depth
+    found = depth_ranges(vertices, triangle, INTRINSICS, SIZE)
+    met = torch.isfinite(found.last)
+    assert 0.1 < float(met.float().mean()) < 1
+    # Rays through an edge may fall to either side.
+    assert float((met == (depth > 0)).float().mean()) > 0.995
+    both = met & (depth > 0)
+    nearest = torch.minimum(found.front, found.back)
+    assert torch.allclose(nearest[both], depth[both].float(), atol=1e-4)
+    assert (found.last[both] >= nearest[both]).all()
+
+
+def test_depth_ranges_tell_fronts_from_backs():
+    # Two parallel triangles, wound the opposite ways, and one that reaches behind the camera.
+    x, y = torch.tensor([-9.0, 9, 0]), torch.tensor([-9.0, -9, 9])
+    near, far = (torch.stack([x, y, torch.full((3,), z)], -1) for z in (2.0, 5.0))
+    behind = torch.tensor([[-9.0, -9, 1], [9, -9, 1], [0, 9, -1]])
+    vertices = torch.cat([near, far, behind])
+    triangle = torch.tensor([[0, 2, 1], [3, 4, 5], [6, 7, 8]])
+    camera = torch.tensor([[10.0, 0, 4], [0, 10, 4], [0, 0, 1]])
+    found = depth_ranges(vertices, triangle, camera, (9, 9))
+    # Seen in the image, y down, the first turns left: a front.
+    assert float(found.front[4, 4]) == pytest.approx(2)
+    assert float(found.back[4, 4]) == pytest.approx(5)
+    assert float(found.last[4, 4]) == pytest.approx(5)
+    nothing = depth_ranges(vertices, triangle[:0], camera, (9, 9))
+    assert torch.isinf(nothing.front).all()
 
 
 def test_what_is_behind_the_camera_is_not_seen():

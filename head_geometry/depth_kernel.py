@@ -1,0 +1,61 @@
+# Warp reads the source and the annotations of its kernels: no `from __future__ import annotations`, no jaxtyping.
+"""The Warp kernel behind :func:`head_geometry.rasteriser.depth_ranges`."""
+
+from typing import no_type_check
+
+import warp as wp
+
+
+@no_type_check
+@wp.func
+def edge(a: wp.vec2, b: wp.vec2, p: wp.vec2) -> float:
+    """Twice the signed area of the triangle a, b, p."""
+    return (b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0])
+
+
+@no_type_check
+@wp.kernel(enable_backward=False)
+def draw_depth_ranges(
+    vertices: wp.array(dtype=wp.vec3),
+    triangle: wp.array(dtype=wp.vec3i),
+    intrinsics: wp.mat33,
+    width: int,
+    height: int,
+    front: wp.array(dtype=float),
+    back: wp.array(dtype=float),
+    last: wp.array(dtype=float),
+) -> None:
+    """One triangle into the nearest front, nearest back and furthest depth (z) of the pixels it covers."""
+    corner = triangle[wp.tid()]
+    a = intrinsics * vertices[corner[0]]
+    b = intrinsics * vertices[corner[1]]
+    c = intrinsics * vertices[corner[2]]
+    # A triangle that reaches behind the camera has no place in the picture.
+    if wp.min(a[2], wp.min(b[2], c[2])) <= 0.0:
+        return
+    pa = wp.vec2(a[0] / a[2], a[1] / a[2])
+    pb = wp.vec2(b[0] / b[2], b[1] / b[2])
+    pc = wp.vec2(c[0] / c[2], c[1] / c[2])
+    area = edge(pa, pb, pc)
+    if area == 0.0:
+        return
+    left = wp.max(int(wp.ceil(wp.min(pa[0], wp.min(pb[0], pc[0])))), 0)
+    right = wp.min(int(wp.floor(wp.max(pa[0], wp.max(pb[0], pc[0])))), width - 1)
+    top = wp.max(int(wp.ceil(wp.min(pa[1], wp.min(pb[1], pc[1])))), 0)
+    bottom = wp.min(int(wp.floor(wp.max(pa[1], wp.max(pb[1], pc[1])))), height - 1)
+    for y in range(top, bottom + 1):
+        for x in range(left, right + 1):
+            p = wp.vec2(float(x), float(y))
+            u = edge(pb, pc, p) / area
+            v = edge(pc, pa, p) / area
+            w = edge(pa, pb, p) / area
+            if u >= 0.0 and v >= 0.0 and w >= 0.0:
+                # 1 / z is linear in the picture.
+                z = 1.0 / (u / a[2] + v / b[2] + w / c[2])
+                pixel = y * width + x
+                wp.atomic_max(last, pixel, z)
+                # The image's y axis points down: a front turns the other way round than in a plane with y up.
+                if area < 0.0:
+                    wp.atomic_min(front, pixel, z)
+                else:
+                    wp.atomic_min(back, pixel, z)
