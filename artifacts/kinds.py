@@ -98,7 +98,10 @@ HEAD_MODEL = ArtifactSpec(
             "float32", ("expression",), "1", "Largest sensible coefficient."
         ),
         "joint_name": ArraySpec(
-            "str", ("joint",), "text", "neck, head, eye_left, eye_right and, where it serves, jaw."
+            "str",
+            ("joint",),
+            "text",
+            "head, neck, eye_left, eye_right and, where it serves, jaw, in any order: look them up by name.",
         ),
         "joint_parent": ArraySpec(
             "int32", ("joint",), "1", "Index of each joint's parent; -1 for the root."
