@@ -15,7 +15,7 @@ rule train_avatar:
     conda:
         "../envs/avatars.yaml"
     threads: ALL_CORES
-    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 308 s, 2408 MB (monoavatar_d), 8 s, 427 MB (nearest_frame).
+    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 308 s, 1112 MB (monoavatar_d), 9 s, 428 MB (nearest_frame).
     resources:
         gpu=MODEL_GPUS,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
@@ -71,7 +71,7 @@ rule render_avatar:
     conda:
         "../envs/avatars.yaml"
     threads: ALL_CORES
-    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 36 s, 1753 MB (monoavatar_d, orbit of 100 frames).
+    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 12 s, 564 MB (monoavatar_d, orbit of 100 frames).
     resources:
         gpu=MODEL_GPUS,
         mem_mb=4000,
