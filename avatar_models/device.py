@@ -43,7 +43,7 @@ def keep_freed_memory() -> None:
     """Let the C library reuse freed memory instead of returning it to the system, where it is glibc.
 
     Each operation on a CPU makes a tensor of a few megabytes. By default such memory goes back to the system
-    when it is freed, and the next operation waits for zeroed pages: an eighth of a rendered frame's time.
+    when it is freed, and the next operation waits for zeroed pages: about a tenth of a rendered frame's time.
     """
     if platform.libc_ver()[0] != "glibc":
         return

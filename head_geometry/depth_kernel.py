@@ -14,6 +14,20 @@ def edge(a: wp.vec2, b: wp.vec2, p: wp.vec2) -> float:
 
 
 @no_type_check
+@wp.func
+def first_pixel(lowest: float, side: int) -> int:
+    """First whole pixel from a coordinate on, within 0..side."""
+    return int(wp.ceil(wp.clamp(lowest, 0.0, float(side))))
+
+
+@no_type_check
+@wp.func
+def end_pixel(highest: float, side: int) -> int:
+    """One past the last whole pixel up to a coordinate, within 0..side."""
+    return int(wp.floor(wp.clamp(highest, -1.0, float(side - 1)))) + 1
+
+
+@no_type_check
 @wp.kernel(enable_backward=False)
 def draw_depth_ranges(
     vertices: wp.array(dtype=wp.vec3),
@@ -39,12 +53,13 @@ def draw_depth_ranges(
     area = edge(pa, pb, pc)
     if area == 0.0:
         return
-    left = wp.max(int(wp.ceil(wp.min(pa[0], wp.min(pb[0], pc[0])))), 0)
-    right = wp.min(int(wp.floor(wp.max(pa[0], wp.max(pb[0], pc[0])))), width - 1)
-    top = wp.max(int(wp.ceil(wp.min(pa[1], wp.min(pb[1], pc[1])))), 0)
-    bottom = wp.min(int(wp.floor(wp.max(pa[1], wp.max(pb[1], pc[1])))), height - 1)
-    for y in range(top, bottom + 1):
-        for x in range(left, right + 1):
+    # Limited before they become whole numbers: a corner close to the camera projects far out.
+    left = first_pixel(wp.min(pa[0], wp.min(pb[0], pc[0])), width)
+    right = end_pixel(wp.max(pa[0], wp.max(pb[0], pc[0])), width)
+    top = first_pixel(wp.min(pa[1], wp.min(pb[1], pc[1])), height)
+    bottom = end_pixel(wp.max(pa[1], wp.max(pb[1], pc[1])), height)
+    for y in range(top, bottom):
+        for x in range(left, right):
             p = wp.vec2(float(x), float(y))
             u = edge(pb, pc, p) / area
             v = edge(pc, pa, p) / area

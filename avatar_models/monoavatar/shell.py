@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from avatar_models.interface import Driving
 from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
-from head_geometry.cameras import transform
+from head_geometry.cameras import pixel_rays, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import cut_height_m
 from head_geometry.rasteriser import depth_ranges
@@ -111,8 +111,9 @@ def _ray_lengths(
     """Distance along each pixel's ray over its depth."""
     columns, rows = (torch.arange(side, device=intrinsics.device) for side in size)
     xy = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).to(intrinsics.dtype)
-    homogeneous = torch.cat([xy, torch.ones_like(xy[..., :1])], -1)
-    return torch.linalg.vector_norm(homogeneous @ torch.linalg.inv(intrinsics).mT, dim=-1)
+    in_camera = torch.eye(4, dtype=intrinsics.dtype, device=intrinsics.device)
+    _, direction = pixel_rays(xy.flatten(0, 1), intrinsics, in_camera)
+    return 1 / direction[:, 2].view(xy.shape[:2])
 
 
 def reach_of_pixels(

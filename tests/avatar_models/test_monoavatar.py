@@ -8,11 +8,13 @@ import torch
 from avatar_models.monoavatar import model as model_module
 from avatar_models.monoavatar import sampling as sampling_module
 from avatar_models.monoavatar.config import MonoAvatarDConfig, MonoAvatarStaticConfig
+from avatar_models.monoavatar.field import AnchoredField
 from avatar_models.monoavatar.frames import FrameCache, rays_of, shell_rays
 from avatar_models.monoavatar.model import build_model, restore_model
 from avatar_models.monoavatar.sampling import find_neighbours
 from avatar_models.trainer import Training
 from head_geometry.head_region import head_region
+from head_geometry.rotations import matrix_from_axis_angle
 
 SMALL = {
     "steps": 120,
@@ -182,6 +184,28 @@ def test_rays_go_through_their_pixels(trained_toy):
     camera = place @ driving.camera_from_head[:3, :3].T + driving.camera_from_head[:3, 3]
     projected = camera @ driving.intrinsics.T
     assert (projected[0, :2] / projected[0, 2]).tolist() == pytest.approx([20, 10], abs=1e-3)
+
+
+def test_colour_is_asked_for_only_from_where_training_looked(trained_toy, monkeypatch):
+    model, data, _ = trained_toy
+    asked = []
+    encode = AnchoredField.encode_view
+
+    def record(field, directions):
+        asked.append(directions)
+        return encode(field, directions)
+
+    monkeypatch.setattr(AnchoredField, "encode_view", record)
+    driving = data.driving(4)
+    turn = torch.eye(4)
+    turn[:3, :3] = matrix_from_axis_angle(torch.tensor([0.0, 1.2, 0.0]))
+    middle = driving.vertices.mean(0)
+    turn[:3, 3] = middle - turn[:3, :3] @ middle
+    with torch.inference_mode():
+        model.render(replace(driving, camera_from_head=driving.camera_from_head @ turn))
+    directions = torch.cat(asked)
+    assert len(directions) > 0
+    assert torch.allclose(model.view_range(directions), directions, atol=1e-4)
 
 
 def test_warp_trains_and_is_off_at_first_and_in_renders(toy_data):

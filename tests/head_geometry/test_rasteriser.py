@@ -141,6 +141,15 @@ def test_depth_ranges_tell_fronts_from_backs():
     assert torch.isinf(nothing.front).all()
 
 
+def test_depth_ranges_of_a_triangle_that_nearly_touches_the_camera():
+    # Two corners project billions of pixels away.
+    vertices = torch.tensor([[-1.0, -1, 1e-9], [1, -1, 1e-9], [0, 4, 2]])
+    camera = torch.tensor([[10.0, 0, 4], [0, 10, 4], [0, 0, 1]])
+    found = depth_ranges(vertices, torch.tensor([[0, 1, 2]]), camera, (9, 9))
+    assert torch.isfinite(found.last).any()
+    assert float(found.last.max()) <= 2
+
+
 def test_what_is_behind_the_camera_is_not_seen():
     vertices, triangle = bumpy_scene()
     raster = rasterise(vertices * torch.tensor([1.0, 1.0, -1.0]), triangle, INTRINSICS, SIZE)
