@@ -24,6 +24,7 @@ from head_geometry.head_model import HeadModel
 from preprocessing.fit_clip import FitSettings, fit_frames, fit_subject, observe, weigh
 from preprocessing.fit_landmarks import eye_corner_distance_px
 from preprocessing.fit_model import make_landmark_model
+from preprocessing.fit_normal import NormalBuilder
 
 # Inner lips and the rims of both eyes, upper and lower.
 MOUTH = (13, 14)
@@ -116,8 +117,9 @@ def seconds_to_fit(head: HeadModel, fit: dict[str, np.ndarray], landmarks: dict[
     model = weigh(make_landmark_model(head, settings.identities), settings)
     centre = torch.from_numpy(fit["intrinsics"][:2, 2])
     seen = observe(model, points, landmarks["valid"], centre, settings)
-    subject = fit_subject(model, seen, float(fit["intrinsics"][0, 0]), settings)
-    fit_frames(model, subject, seen, settings)
+    builder = NormalBuilder(model)
+    subject = fit_subject(builder, seen, float(fit["intrinsics"][0, 0]), settings)
+    fit_frames(builder, subject, seen, settings)
     return time.perf_counter() - started
 
 

@@ -30,6 +30,7 @@ from preprocessing.fit_clip import (
     weigh,
 )
 from preprocessing.fit_model import make_landmark_model
+from preprocessing.fit_normal import NormalBuilder
 from preprocessing.fit_start import source_camera
 from preprocessing.torso_clip import Torso, follow_torso, no_torso
 
@@ -130,8 +131,9 @@ def fit_clip(
     model = weigh(make_landmark_model(head, settings.identities), settings)
     points = landmarks["points"][..., :2].astype(np.float64)
     seen = observe(model, points, landmarks["valid"], centre, settings)
-    subject = fit_subject(model, seen, focal_px, settings)
-    state = fit_frames(model, subject, seen, settings)
+    builder = NormalBuilder(model)
+    subject = fit_subject(builder, seen, focal_px, settings)
+    state = fit_frames(builder, subject, seen, settings)
     fit = describe_fit(head, model, state, seen, points)
     if options.matte is None:
         return fit, no_torso(len(points))
@@ -165,7 +167,7 @@ def fit_render(
     )
     points = landmarks["points"][..., :2].astype(np.float64)
     seen = observe(model, points, landmarks["valid"], intrinsics[:2, 2], settings)
-    state = fit_frames(model, subject, seen, settings)
+    state = fit_frames(NormalBuilder(model), subject, seen, settings)
     return describe_fit(head, model, state, seen, points)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from head_geometry.head_model import HeadModel
@@ -17,9 +17,9 @@ from preprocessing.fit_model import (
     pose_points,
     turn_axis_angle,
 )
-from preprocessing.fit_normal import Observations, project_points
+from preprocessing.fit_normal import NormalBuilder, Observations, project_points
 from preprocessing.fit_solve import Prior, solve_frames, solve_offsets, solve_shared
-from preprocessing.fit_start import choose_keyframes, start_state
+from preprocessing.fit_start import bridge_gaps, choose_keyframes, start_state
 
 # Points that bound an opening: an offset there would let a mesh stay open where the face is closed.
 _OPENING_POINTS = sorted({point for pair in LIP_PAIRS + EYELID_PAIRS for point in pair})
@@ -78,6 +78,16 @@ class Subject:
     identity: Float[Tensor, " identity"]
     log_focal: Float[Tensor, ""]
     offset: Float[Tensor, "landmark 3"]
+    keyframes: FittedFrames | None = None
+    """The frames that the above was found from, for others to start from."""
+
+
+@dataclass(frozen=True)
+class FittedFrames:
+    """Unknowns of some frames of a clip."""
+
+    index: Int[Tensor, " chosen"]
+    frame: Float[Tensor, "chosen unknown"]
 
 
 @dataclass(frozen=True)
@@ -164,22 +174,24 @@ def weigh(model: LandmarkModel, settings: FitSettings) -> LandmarkModel:
 
 
 def fit_subject(
-    model: LandmarkModel, seen: Observations, focal_px: float, settings: FitSettings
+    builder: NormalBuilder, seen: Observations, focal_px: float, settings: FitSettings
 ) -> Subject:
     """Identity, focal length and landmark offsets from the keyframes of a clip."""
+    model = builder.model
     keys = choose_keyframes(seen.valid, settings.keyframes)
     seen = seen.select(keys)
     log_focal = torch.tensor(np.log(focal_px), dtype=torch.float64)
     state = start_state(model, seen.points, seen.valid, seen.centre, log_focal)
     prior = make_prior(model, settings, focal_px)
-    state = solve_shared(model, state, seen, prior, 20)
+    state = solve_shared(builder, state, seen, prior, 20)
     if settings.offset_std_m > 0:
         precision = _offset_precision(model, settings)
         for _ in range(2):
             state = solve_offsets(model, state, seen, precision)
-            state = solve_shared(model, state, seen, prior, 3)
+            state = solve_shared(builder, state, seen, prior, 3)
         state = solve_offsets(model, state, seen, precision)
-    return Subject(state.identity, state.log_focal, state.offset)
+    keyframes = FittedFrames(keys, state.frame)
+    return Subject(state.identity, state.log_focal, state.offset, keyframes)
 
 
 def _offset_precision(model: LandmarkModel, settings: FitSettings) -> Tensor:
@@ -189,13 +201,16 @@ def _offset_precision(model: LandmarkModel, settings: FitSettings) -> Tensor:
 
 
 def fit_frames(
-    model: LandmarkModel, subject: Subject, seen: Observations, settings: FitSettings
+    builder: NormalBuilder, subject: Subject, seen: Observations, settings: FitSettings
 ) -> FitState:
     """Expression, joints and pose of every frame of a clip, smooth in time; the subject is held."""
+    model = builder.model
     start = start_state(
         _shaped(model, subject), seen.points, seen.valid, seen.centre, subject.log_focal
-    )
-    state = FitState(subject.identity, subject.log_focal, subject.offset, start.frame)
+    ).frame
+    if subject.keyframes is not None:
+        start = _correct_start(start, subject.keyframes)
+    state = FitState(subject.identity, subject.log_focal, subject.offset, start)
     settings = _allow_motion(settings, state, seen)
     prior = make_prior(model, settings, float(torch.exp(subject.log_focal)))
     frames, overlap = len(state.frame), 100
@@ -204,9 +219,18 @@ def fit_frames(
         last = min(first + settings.window, frames)
         begin, end = max(first - overlap, 0), min(last + overlap, frames)
         part = slice(begin, end)
-        window = solve_frames(model, state.select(part), seen.select(part), prior, 15)
+        window = solve_frames(builder, state.select(part), seen.select(part), prior, 15)
         solved.append(window.frame[first - begin : last - begin])
     return FitState(subject.identity, subject.log_focal, subject.offset, torch.cat(solved))
+
+
+def _correct_start(start: Float[Tensor, "frame unknown"], known: FittedFrames) -> Tensor:
+    """``start`` moved by what the known frames differ from it, interpolated between them."""
+    difference = torch.zeros_like(start)
+    difference[known.index] = known.frame - start[known.index]
+    is_known = torch.zeros(len(start), dtype=torch.bool)
+    is_known[known.index] = True
+    return start + bridge_gaps(difference, is_known)
 
 
 def _allow_motion(settings: FitSettings, state: FitState, seen: Observations) -> FitSettings:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.linalg import solveh_banded
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from preprocessing.fit_model import FitState, LandmarkModel
@@ -20,7 +21,7 @@ from preprocessing.fit_normal import (
 )
 
 _DAMPING_START = 1e-3
-_DAMPING_MAX = 1e6
+_DAMPING_FELT, _DAMPING_MAX = 1e-2, 1e6
 # A step that gains less than this share of the cost is the last.
 _ENOUGH = 5e-4
 _ACTIVE_SET_ROUNDS = 4
@@ -118,6 +119,13 @@ def _hold(matrix: Tensor, free: Tensor) -> Tensor:
     return held
 
 
+def _next_damping(damping: float, accepted: bool, rejected: bool) -> float:
+    """Less after a step that was good at once; after a bad one as much as makes a difference."""
+    if not accepted:
+        return max(damping * 8, _DAMPING_FELT)
+    return damping if rejected else max(damping / 5, 1e-7)
+
+
 def _damp(matrix: Tensor, damping: float) -> Tensor:
     damped = matrix.clone()
     diagonal = damped.diagonal(dim1=-2, dim2=-1)
@@ -129,12 +137,12 @@ def _damp(matrix: Tensor, damping: float) -> Tensor:
 
 
 def solve_shared(
-    model: LandmarkModel, state: FitState, seen: Observations, prior: Prior, iterations: int
+    builder: NormalBuilder, state: FitState, seen: Observations, prior: Prior, iterations: int
 ) -> FitState:
     """Fit identity, focal length and the unknowns of a set of frames, without any order in time.
 
     Args:
-        model: The compared points.
+        builder: Of the compared points.
         state: Start.
         seen: Detected points of the same frames.
         prior: What is known before.
@@ -142,20 +150,21 @@ def solve_shared(
 
     Source: own (Levenberg–Marquardt with the Schur complement of the arrow-shaped matrix).
     """
-    builder, fixed = NormalBuilder(model), prior.frame_matrix(model)
+    model, fixed = builder.model, prior.frame_matrix(builder.model)
     residuals = evaluate(model, state, seen)
     cost = float(residuals.cost.sum()) + _shared_prior_cost(model, state, prior, fixed)
     damping = _DAMPING_START
     for _ in range(iterations):
         normal = builder.build(state, residuals, seen, shared=True)
-        accepted = False
+        accepted, rejected = False, False
         while not accepted and damping < _DAMPING_MAX:
             trial = _arrow_step(model, state, normal, prior, fixed, damping)
             residuals = evaluate(model, trial, seen)
             trial_cost = float(residuals.cost.sum())
             trial_cost += _shared_prior_cost(model, trial, prior, fixed)
             accepted = trial_cost < cost
-            damping = max(damping / 5, 1e-7) if accepted else damping * 8
+            damping = _next_damping(damping, accepted, rejected)
+            rejected = not accepted
         if not accepted:
             return state
         gain, cost, state = cost - trial_cost, trial_cost, trial
@@ -239,8 +248,10 @@ def solve_offsets(
 # ---- frames coupled in time, shared unknowns held --------------------------------------------
 
 
+# The banded solver is scipy's, with threads of its own; between torch's they wait for each other: half the speed.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def solve_frames(
-    model: LandmarkModel, state: FitState, seen: Observations, prior: Prior, iterations: int
+    builder: NormalBuilder, state: FitState, seen: Observations, prior: Prior, iterations: int
 ) -> FitState:
     """Fit the unknowns of consecutive frames together with their smoothness in time; the shared ones are held.
 
@@ -249,7 +260,7 @@ def solve_frames(
 
     Source: own (Levenberg–Marquardt; block-pentadiagonal normal equations by banded Cholesky).
     """
-    builder, fixed = NormalBuilder(model), prior.frame_matrix(model)
+    model, fixed = builder.model, prior.frame_matrix(builder.model)
     residuals = evaluate(model, state, seen)
     cost = float(residuals.cost.sum()) + _time_cost(state.frame, prior, fixed)
     damping = _DAMPING_START
@@ -257,7 +268,7 @@ def solve_frames(
         normal = builder.build(state, residuals, seen, shared=False)
         coupling = _TimeCoupling.around(state.frame, prior)
         gradient = normal.gradient + state.frame @ fixed + coupling.times(state.frame)
-        accepted = False
+        accepted, rejected = False, False
         while not accepted and damping < _DAMPING_MAX:
             matrix = _damp(normal.matrix + fixed, damping)
             step = _time_step(model, state.frame, matrix, gradient, coupling)
@@ -266,7 +277,8 @@ def solve_frames(
             residuals = evaluate(model, trial, seen)
             trial_cost = float(residuals.cost.sum()) + _time_cost(trial.frame, prior, fixed)
             accepted = trial_cost < cost
-            damping = max(damping / 5, 1e-7) if accepted else damping * 8
+            damping = _next_damping(damping, accepted, rejected)
+            rejected = not accepted
         if not accepted:
             return state
         gain, cost, state = cost - trial_cost, trial_cost, trial
@@ -358,15 +370,16 @@ def _banded_step(matrix: Tensor, gradient: Tensor, bands: tuple[Tensor, Tensor, 
     """Solve the block-pentadiagonal system: damped blocks of each frame, and the bands that couple frames."""
     n_frames, unknowns = gradient.shape
     diagonal, first, second = (band.numpy() for band in bands)
-    lower = np.zeros((2 * unknowns + 1, n_frames, unknowns))
+    # Column by column in memory, as LAPACK wants it: otherwise it is copied first, a third of the time.
+    lower = np.zeros((n_frames, unknowns, 2 * unknowns + 1))
     blocks = matrix.numpy()
-    for below in range(unknowns):
-        lower[below, :, : unknowns - below] = np.diagonal(blocks, -below, 1, 2)
-    lower[0] += diagonal
-    lower[unknowns, : n_frames - 1] = first[:-1]
-    lower[2 * unknowns, : n_frames - 2] = second[:-2]
+    for column in range(unknowns):
+        lower[:, column, : unknowns - column] = blocks[:, column:, column]
+    lower[..., 0] += diagonal
+    lower[: n_frames - 1, :, unknowns] = first[:-1]
+    lower[: n_frames - 2, :, 2 * unknowns] = second[:-2]
     step = solveh_banded(
-        lower.reshape(2 * unknowns + 1, -1),
+        lower.reshape(n_frames * unknowns, -1).T,
         -gradient.reshape(-1).numpy(),
         overwrite_ab=True,
         lower=True,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from scipy.linalg import solveh_banded
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
@@ -68,13 +68,14 @@ class _Level:
 
 
 def prepare_images(
-    image: Float[Tensor, "frame height width 3"],
-    alpha: Float[Tensor, "frame height width"],
+    image: UInt8[Tensor, "frame height width 3"],
+    alpha: UInt8[Tensor, "frame height width"],
     head: Float[Tensor, "frame side_y side_x"],
     side: int,
 ) -> TorsoImages:
-    """Bring frames, mattes and head masks (all 0..1) to working size."""
-    luma = image @ torch.tensor([0.299, 0.587, 0.114])
+    """Bring frames (sRGB), mattes (0..255) and head masks (0..1) to working size."""
+    luma = image.float() @ (torch.tensor([0.299, 0.587, 0.114]) / 255)
+    alpha = alpha.float().div_(255)
     both = interpolate(torch.stack([luma * alpha, alpha], 1), size=(side, side), mode="area")
     covered = interpolate(head[:, None], size=(side, side), mode="bilinear", align_corners=False)
     person = both[:, 1]

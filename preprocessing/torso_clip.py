@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from head_geometry.head_model import HeadModel
 from head_geometry.head_region import head_region
 from head_geometry.rotations import axis_angle_from_matrix
 from preprocessing.fit_clip import ClipFit
+from preprocessing.tflite import claim_cores
 from preprocessing.torso import (
     LEVELS,
     TorsoImages,
@@ -28,7 +30,7 @@ from preprocessing.torso import (
 )
 
 log = logging.getLogger(__name__)
-_BATCH = 48
+_BATCH = 24
 _RETRIES = 2
 # The head's outline is smooth: a small mask is enough to keep it out of the torso.
 _MASK_SIDE = 64
@@ -71,7 +73,7 @@ def follow_torso(
     reference = median_pose_frame(fit, valid)
     source = _Source(frames, matte, head, fit, (width, height))
     try:
-        tracker = TorsoTracker(source.images(reference, reference + 1))
+        tracker = TorsoTracker(source.images(torch.tensor([reference])))
     except ValueError as error:
         log.warning("%s: %s; its motion is left at rest", frames.path, error)
         return no_torso(count)
@@ -104,21 +106,26 @@ def _track(
     guesses: Float[Tensor, "guess frame 4"],
     earlier: TorsoMotion | None,
 ) -> TorsoMotion:
-    """Align every frame, or, given ``earlier`` results, only the batches that hold frames not to be trusted."""
+    """Align every frame, or, given ``earlier`` results, only those not to be trusted."""
     count = guesses.shape[1]
     parameters, correlation = torch.zeros(count, 4), torch.full((count,), -1.0)
-    done = torch.zeros(count, dtype=torch.bool)
+    todo = torch.arange(count)
     if earlier is not None:
         parameters, correlation = earlier.parameters.clone(), earlier.correlation.clone()
-        done = is_plausible(earlier)
-    for first in tqdm(range(0, count, _BATCH), desc="torso", unit="batch", leave=False):
-        part = slice(first, min(first + _BATCH, count))
-        if bool(done[part].all()):
-            continue
-        found, score = tracker.track(source.images(part.start, part.stop), guesses[:, part])
-        better = (score > correlation[part]) & ~done[part]
-        parameters[part] = torch.where(better[:, None], found, parameters[part])
-        correlation[part] = torch.where(better, score, correlation[part])
+        todo = (~is_plausible(earlier)).nonzero()[:, 0]
+    batches = list(todo.split(_BATCH))
+
+    def align(rows: Int[Tensor, " row"]) -> tuple[Tensor, Tensor]:
+        return tracker.track(source.images(rows), guesses[:, rows])
+
+    with claim_cores() as cores, ThreadPoolExecutor(cores) as pool:
+        results = tqdm(
+            pool.map(align, batches), "torso", total=len(batches), unit="batch", leave=False
+        )
+        for rows, (found, score) in zip(batches, results, strict=True):
+            better = score > correlation[rows]
+            parameters[rows] = torch.where(better[:, None], found, parameters[rows])
+            correlation[rows] = torch.where(better, score, correlation[rows])
     return TorsoMotion(parameters, correlation, tracker.centre, tracker.radius)
 
 
@@ -151,14 +158,14 @@ class _Source:
     fit: ClipFit
     size: tuple[int, int]
 
-    def images(self, first: int, last: int) -> TorsoImages:
-        """Frames ``first`` to ``last`` as the tracker sees them."""
-        rows = slice(first, last)
-        image = torch.from_numpy(self.frames.read("image", rows)).float() / 255
-        alpha = torch.from_numpy(self.matte.read("alpha", rows)).float() / 255
-        return prepare_images(image, alpha, self._head_masks(rows), _SIDE)
+    def images(self, rows: Int[Tensor, " row"]) -> TorsoImages:
+        """The frames ``rows`` (rising) as the tracker sees them."""
+        chosen = rows.numpy()
+        image = torch.from_numpy(self.frames.read("image", chosen))
+        alpha = torch.from_numpy(self.matte.read("alpha", chosen))
+        return prepare_images(image, alpha, self._head_masks(chosen), _SIDE)
 
-    def _head_masks(self, rows: slice) -> Float[Tensor, "frame side side"]:
+    def _head_masks(self, rows: Int[np.ndarray, " row"]) -> Float[Tensor, "frame side side"]:
         small = (_MASK_SIDE, _MASK_SIDE)
         intrinsics = torch.from_numpy(self.fit.intrinsics).float()
         intrinsics = resize_intrinsics(intrinsics, self.size, small)

@@ -15,7 +15,9 @@ from head_geometry.rotations import matrix_from_axis_angle
 from preprocessing import face_fit
 from preprocessing.fit_clip import (
     FitSettings,
+    FittedFrames,
     Subject,
+    _correct_start,
     describe_fit,
     fit_frames,
     fit_subject,
@@ -25,7 +27,7 @@ from preprocessing.fit_clip import (
 )
 from preprocessing.fit_model import FRONTAL, FitState, left_jacobian, make_landmark_model
 from preprocessing.fit_normal import NormalBuilder, evaluate
-from preprocessing.fit_solve import _free, clamp_frames, solve_frames
+from preprocessing.fit_solve import _free, _next_damping, clamp_frames, solve_frames
 from preprocessing.fit_start import bridge_gaps, source_camera, start_state
 
 FRAMES_IN_CLIP = 90
@@ -88,8 +90,8 @@ def model(head):
 def fit(head, model, points, valid=None, settings=SETTINGS, focal=FOCAL):
     valid = np.ones(len(points), dtype=bool) if valid is None else valid
     seen = observe(model, points, valid, torch.tensor(CENTRE), settings)
-    subject = fit_subject(model, seen, focal, settings)
-    state = fit_frames(model, subject, seen, settings)
+    subject = fit_subject(NormalBuilder(model), seen, focal, settings)
+    state = fit_frames(NormalBuilder(model), subject, seen, settings)
     return subject, state, describe_fit(head, model, state, seen, points)
 
 
@@ -241,8 +243,8 @@ def test_windows_of_a_long_clip_agree_with_one_solve(model, truth):
     seen = observe(model, truth.points, valid, torch.tensor(CENTRE), SETTINGS)
     zero = torch.zeros(len(model.index), 3, dtype=torch.float64)
     subject = Subject(truth.identity, torch.tensor(np.log(FOCAL)), zero)
-    whole = fit_frames(model, subject, seen, SETTINGS)
-    parts = fit_frames(model, subject, seen, replace(SETTINGS, window=40))
+    whole = fit_frames(NormalBuilder(model), subject, seen, SETTINGS)
+    parts = fit_frames(NormalBuilder(model), subject, seen, replace(SETTINGS, window=40))
     assert float((whole.frame[:, -6:-3] - parts.frame[:, -6:-3]).abs().max()) < 1e-3
 
 
@@ -251,7 +253,7 @@ def test_very_short_clips(model, truth, frames):
     seen = observe(model, truth.points[:frames], np.ones(frames, bool), torch.tensor(CENTRE), SETTINGS)  # fmt: skip
     zero = torch.zeros(len(model.index), 3, dtype=torch.float64)
     subject = Subject(truth.identity, torch.tensor(np.log(FOCAL)), zero)
-    state = fit_frames(model, subject, seen, SETTINGS)
+    state = fit_frames(NormalBuilder(model), subject, seen, SETTINGS)
     assert float((state.frame[:, -6:-3] - truth.rotation[:frames]).abs().max()) < np.deg2rad(1)
 
 
@@ -260,8 +262,8 @@ def test_solver_lowers_the_cost_to_a_stationary_point(model, truth):
     seen = observe(model, truth.points[:30], valid, torch.tensor(CENTRE), SETTINGS)
     start = start_state(model, seen.points, seen.valid, seen.centre, torch.tensor(np.log(FOCAL)))
     prior = make_prior(model, SETTINGS, FOCAL)
-    once = solve_frames(model, start, seen, prior, 15)
-    again = solve_frames(model, once, seen, prior, 5)
+    once = solve_frames(NormalBuilder(model), start, seen, prior, 15)
+    again = solve_frames(NormalBuilder(model), once, seen, prior, 5)
     before, first, second = (
         float(evaluate(model, state, seen).cost.sum()) for state in (start, once, again)
     )
@@ -402,3 +404,16 @@ def test_frames_are_asked_for(tmp_path, head, truth):
     write_inputs(tmp_path, truth)
     with pytest.raises(InputError, match="--frames"):
         face_fit.main(face_fit.Options(tmp_path / "landmarks.h5", tmp_path / "head.h5", tmp_path / "o.h5"))  # fmt: skip
+
+
+def test_the_start_passes_through_the_keyframes_and_keeps_the_motion_between_them():
+    start = torch.tensor([[0.0], [5.0], [1.0], [7.0], [0.0]], dtype=torch.float64)
+    known = FittedFrames(torch.tensor([0, 2]), torch.tensor([[1.0], [4.0]], dtype=torch.float64))
+    assert _correct_start(start, known)[:, 0].tolist() == [1, 7, 4, 10, 3]
+
+
+def test_damping_is_felt_after_one_bad_step_and_rests_after_a_rescued_one():
+    after_bad = _next_damping(1e-7, accepted=False, rejected=False)
+    assert after_bad > 1e-3
+    assert _next_damping(after_bad, accepted=True, rejected=True) == after_bad
+    assert _next_damping(after_bad, accepted=True, rejected=False) < after_bad

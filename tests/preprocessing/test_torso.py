@@ -45,8 +45,9 @@ def scene():
     gain = (1 + 0.1 * torch.sin(2 * t))[:, None, None]
     noise = torch.from_numpy(generator.normal(size=moved[:, 0].shape) * 0.01).float()
     grey = moved[:, 0] * gain + noise
-    image = grey[..., None].expand(-1, -1, -1, 3)
-    images = prepare_images(image, moved[:, 1], head.expand(FRAMES, -1, -1), SIDE)
+    image, alpha = ((255 * part).round().clamp(0, 255).byte() for part in (grey, moved[:, 1]))
+    image = image[..., None].expand(-1, -1, -1, 3)
+    images = prepare_images(image, alpha, head.expand(FRAMES, -1, -1), SIDE)
     return images, matrices
 
 
