@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import local
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,6 +15,11 @@ from avatar_models.device import available_cores
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+First = TypeVar("First")
+Second = TypeVar("Second")
+
+# Parts are multiples of this many items.
+ROUND_SIZE = 256
 
 # Set in the threads that compute parts: a part that shares itself out would wait for its own thread.
 _thread = local()
@@ -39,6 +45,25 @@ def map_parts(
             return function(part)
 
     return list(_pool(n_threads).map(run, parts))
+
+
+def run_together(
+    first: Callable[[], First], second: Callable[[], Second], device: torch.device
+) -> tuple[First, Second]:
+    """Results of two functions that do not need each other, each on its own core as in :func:`map_parts`."""
+    steps: list[Callable[[], Any]] = [first, second]
+    one, other = map_parts(lambda step: step(), steps, device)
+    return one, other
+
+
+def part_size(n: int, largest: int, device: torch.device) -> int:
+    """Size of equal parts of ``n`` items that keep all cores busy to the end; at most about ``largest``.
+
+    A round number, because libraries make kernels ready for each size anew.
+    """
+    n_threads = available_cores() if device.type == "cpu" else 1
+    n_parts = n_threads * max(1, math.ceil(n / (n_threads * largest)))
+    return max(1, math.ceil(n / n_parts / ROUND_SIZE)) * ROUND_SIZE
 
 
 @cache

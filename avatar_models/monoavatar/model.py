@@ -51,7 +51,7 @@ from avatar_models.monoavatar.warp import (
     magnitude_loss,
     warp_jacobian,
 )
-from avatar_models.parallel import map_parts
+from avatar_models.parallel import map_parts, part_size, run_together
 from avatar_models.rendering.compositing import Composited
 from avatar_models.rendering.sampling import (
     importance_edges,
@@ -85,8 +85,8 @@ class MonoAvatar(AvatarModel):
 
     # Usual norms are a fifth of this: only outliers are cut.
     max_gradient_norm: ClassVar[float] = 0.5
-    # Rays of one chunk when rendering: its activations stay in a CPU's cache.
-    render_rays: ClassVar[dict[str, int]] = {"cpu": 1024, "cuda": 65_536}
+    # Most rays of one part of an image: few parts, because each costs the same calls, but not all memory.
+    render_rays: ClassVar[dict[str, int]] = {"cpu": 4096, "cuda": 65_536}
 
     def __init__(
         self,
@@ -230,10 +230,15 @@ class MonoAvatar(AvatarModel):
         """
         width, height = driving.image_size
         device = driving.vertices.device
-        posed = pose_head(driving, self.shell)
-        rays = shell_rays(driving, self.shell)
         image = torch.zeros(height * width, 4, device=device)
-        features = self.vertex_features(driving.displacement[None], driving.code[None])
+        rays, (posed, features) = run_together(
+            lambda: shell_rays(driving, self.shell),
+            lambda: (
+                pose_head(driving, self.shell),
+                self.vertex_features(driving.displacement[None], driving.code[None]),
+            ),
+            device,
+        )
 
         def draw(part: Tensor) -> None:
             pixel = rays.pixel[part].long()
@@ -243,9 +248,9 @@ class MonoAvatar(AvatarModel):
             seen = self._see(batch, posed, features, skip_empty)
             image[pixel] = torch.cat([seen.colour, seen.opacity[:, None]], -1)
 
-        size = self.render_rays[device.type]
-        # Whole chunks, the last one filled with its last ray: kernels are made ready once per size.
         n_rays = len(rays.pixel)
+        size = part_size(n_rays, self.render_rays[device.type], device)
+        # Whole parts, the last one filled with its last ray: kernels are made ready once per size.
         order = torch.arange(-(-n_rays // size) * size, device=device).clamp_max(n_rays - 1)
         map_parts(draw, order.split(size), device)
         image = image.view(height, width, 4)

@@ -7,7 +7,7 @@ import torch
 
 from avatar_models.monoavatar.config import MonoAvatarDConfig
 from avatar_models.monoavatar.model import build_model
-from avatar_models.parallel import map_parts
+from avatar_models.parallel import map_parts, part_size, run_together
 from avatar_models.trainer import Training
 
 
@@ -71,3 +71,21 @@ def test_a_part_that_has_parts_does_not_wait_for_itself(monkeypatch):
     cpu = torch.device("cpu")
     sums = map_parts(lambda n: sum(map_parts(lambda m: n * m, range(4), cpu)), range(4), cpu)
     assert sums == [0, 6, 12, 18]
+
+
+def test_two_functions_run_together_and_keep_their_order():
+    cpu = torch.device("cpu")
+    assert run_together(lambda: 1, lambda: "two", cpu) == (1, "two")
+
+
+@pytest.mark.parametrize("n", [0, 1, 700, 6177, 10_105, 40_000])
+def test_parts_are_even_round_and_cover_everything(monkeypatch, n):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    size = part_size(n, 4096, torch.device("cpu"))
+    n_parts = -(-n // size)
+    assert size % 256 == 0
+    assert size <= 4096
+    # Two cores end together: an even number of parts, except where there are hardly any items.
+    assert n_parts % 2 == 0 or n < 512
+    assert 0 <= n_parts * size - n <= n_parts * 256
+    assert part_size(n, 65_536, torch.device("cuda")) >= min(n, 65_536)
