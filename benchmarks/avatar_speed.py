@@ -1,6 +1,9 @@
 """Speed of a MonoAvatar: milliseconds per rendered frame at 128² and 256², and where a training step's time goes.
 
-python benchmarks/avatar_speed.py --frames F --matte M --head-model H --face-fit FIT [--train-s 30]
+    python -m benchmarks.avatar_speed --head-model H --face-fit FIT --avatar AVATAR
+    python -m benchmarks.avatar_speed --head-model H --face-fit FIT --frames F --matte M [--train-s 30]
+
+The first renders the frames that a trained avatar never saw; the second trains one briefly to time its steps too.
 """
 
 from __future__ import annotations
@@ -14,8 +17,12 @@ from pathlib import Path
 
 import torch
 
+from artifacts.kinds import FACE_FIT
+from artifacts.store import read_artifact
+from avatar_models.avatar_file import load_avatar
 from avatar_models.dataset import DrivingClip, SubjectData
 from avatar_models.device import choose_device, describe_device, synchronise
+from avatar_models.interface import AvatarModel
 from avatar_models.monoavatar import model
 from avatar_models.registry import make_config
 from avatar_models.trainer import Training
@@ -23,18 +30,38 @@ from avatar_models.trainer import Training
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("frames", "matte", "head-model", "face-fit"):
+    for name in ("head-model", "face-fit"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("avatar", "frames", "matte"):
+        parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--model", default="monoavatar_d")
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--split", default="tail-20")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--train-s", type=float, default=30.0)
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--count", type=int, default=50, help="frames to render at each size")
     options = parser.parse_args()
     device = choose_device(options.device)
-    print(f"{options.model}, preset {options.preset}, {describe_device(device)}")
+    if options.avatar is not None:
+        avatar, meta = load_avatar(options.avatar, device)
+        n_frames = len(read_artifact(options.face_fit, FACE_FIT)["valid"])
+        test = sorted(set(range(n_frames)) - set(meta.train_frames.tolist()))
+        print(f"{meta.model_name}, {options.avatar}, {describe_device(device)}")
+    elif options.frames is not None and options.matte is not None:
+        print(f"{options.model}, preset {options.preset}, {describe_device(device)}")
+        avatar, test = train_briefly(options, device)
+    else:
+        raise SystemExit("name --avatar, or --frames and --matte")
+    for size in options.sizes:
+        clip = DrivingClip.load(options.head_model, options.face_fit, (size, size), device)
+        report_frames(avatar, clip, test[: options.count], size, device)
 
+
+def train_briefly(
+    options: argparse.Namespace, device: torch.device
+) -> tuple[AvatarModel, list[int]]:
+    """A MonoAvatar after some seconds of training, and the frames kept from it; prints where a step's time goes."""
     side = options.sizes[0]
     data = SubjectData.load(
         options.frames,
@@ -56,13 +83,11 @@ def main() -> None:
         training.elapsed_s = time.monotonic() - begun
     print(f"training: {training.step} steps, {training.step / training.elapsed_s:.1f} steps/s")
     report_step(training, device)
-    for size in options.sizes:
-        clip = DrivingClip.load(options.head_model, options.face_fit, (size, size), device)
-        report_frames(avatar, clip, data.test_frames.tolist()[:20], size, device)
+    return avatar, data.test_frames.tolist()
 
 
 def report_frames(
-    avatar: model.MonoAvatar, clip: DrivingClip, test: list[int], size: int, device: torch.device
+    avatar: AvatarModel, clip: DrivingClip, test: list[int], size: int, device: torch.device
 ) -> None:
     """Print the median time of a frame."""
     avatar.eval()
