@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from head_geometry.kernels import launch, start_warp, vectors
 
 
 @dataclass(frozen=True)
@@ -120,8 +117,7 @@ def depth_ranges(
 
     Source: own.
     """
-    warp, _ = _warp_kernel()
-    from head_geometry import depth_kernel
+    from head_geometry.depth_kernel import draw_depth_ranges
 
     width, height = size
     device = vertices.device
@@ -131,21 +127,17 @@ def depth_ranges(
     ]
     points = vertices.detach().float().contiguous()
     corners = triangle.int().contiguous()
-    warp.launch(
-        depth_kernel.draw_depth_ranges,
+    launch(
+        draw_depth_ranges,
         dim=len(corners),
         inputs=[
-            warp.from_torch(points, dtype=warp.vec3),
-            warp.from_torch(corners, dtype=warp.vec3i),
-            warp.mat33(*intrinsics.detach().float().flatten().tolist()),
+            vectors(points),
+            vectors(corners),
+            start_warp().mat33(*intrinsics.detach().float().flatten().tolist()),
             width,
             height,
         ],
-        outputs=[warp.from_torch(buffer) for buffer in buffers],
-        device=warp.device_from_torch(device),
-        stream=warp.stream_from_torch(torch.cuda.current_stream(device))
-        if device.type == "cuda"
-        else None,
+        outputs=buffers,
     )
     return DepthRanges(*(buffer.view(height, width) for buffer in buffers))
 
@@ -214,31 +206,22 @@ def first_hits(
 
     Source: own; the index (a bounding volume hierarchy) and the casting are Warp's.
     """
-    warp, kernel = _warp_kernel()
-    device = vertices.device
-    hits = torch.full((origins.shape[0],), -1, dtype=torch.int32, device=device)
+    from head_geometry.ray_kernel import cast_first_hits
+
+    warp = start_warp()
+    hits = torch.full((origins.shape[0],), -1, dtype=torch.int32, device=vertices.device)
     # Warp keeps no hold of the memory it is lent: these names do.
     points = vertices.detach().float().contiguous()
     indices = triangle.detach().int().contiguous().reshape(-1)
-    mesh = warp.Mesh(
-        points=warp.from_torch(points, dtype=warp.vec3), indices=warp.from_torch(indices)
-    )
+    mesh = warp.Mesh(points=vectors(points), indices=warp.from_torch(indices))
     starts = origins.detach().float().contiguous()
     unit = torch.nn.functional.normalize(directions.detach().float(), dim=-1).contiguous()
     if origins.shape[0]:
-        warp.launch(
-            kernel,
+        launch(
+            cast_first_hits,
             dim=origins.shape[0],
-            inputs=[
-                mesh.id,
-                warp.from_torch(starts, dtype=warp.vec3),
-                warp.from_torch(unit, dtype=warp.vec3),
-            ],
-            outputs=[warp.from_torch(hits)],
-            device=warp.device_from_torch(device),
-            stream=warp.stream_from_torch(torch.cuda.current_stream(device))
-            if device.type == "cuda"
-            else None,
+            inputs=[mesh.id, vectors(starts), vectors(unit)],
+            outputs=[hits],
         )
     return hits.long()
 
@@ -270,29 +253,3 @@ def _projected_box(
         for value, start, limit in zip(high, (left, top), size, strict=True)
     )
     return left, top, right, bottom
-
-
-@contextmanager
-def _silenced_stderr() -> Iterator[None]:
-    """Drop what native code writes to stderr: Warp complains there that it finds no GPU driver."""
-    saved = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-@cache
-def _warp_kernel() -> tuple[Any, Any]:
-    """Warp and the ray kernel, imported and compiled at first use (a second or two)."""
-    import warp
-
-    warp.config.log_level = warp.LOG_ERROR  # silent: no banner, no word about a missing GPU
-    with _silenced_stderr() if not torch.cuda.is_available() else nullcontext():
-        warp.init()
-    from head_geometry import ray_kernel
-
-    return warp, ray_kernel.cast_first_hits

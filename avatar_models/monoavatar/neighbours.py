@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
+
+from head_geometry.kernels import launch, start_warp, vectors
 
 # Largest k that the kernel can hold.
 MAX_NEIGHBOURS = 8
@@ -82,36 +82,21 @@ def nearest_vertices(
     found = torch.empty((len(queries), k), dtype=torch.int32, device=queries.device)
     if len(queries) == 0:
         return found
-    wp, kernel = _kernel()
-    wp.launch(
-        kernel.search_rings,
+    from avatar_models.monoavatar.neighbour_kernel import search_rings
+
+    launch(
+        search_rings,
         dim=len(queries),
         inputs=[
-            wp.from_torch(queries, dtype=wp.vec3),
-            wp.from_torch(grid.position, dtype=wp.vec3),
-            wp.from_torch(grid.vertex),
-            wp.from_torch(grid.cell_start),
-            wp.vec3(*grid.origin),
+            vectors(queries),
+            vectors(grid.position),
+            grid.vertex,
+            grid.cell_start,
+            start_warp().vec3(*grid.origin),
             CELL_M,
-            wp.vec3i(*grid.shape),
+            start_warp().vec3i(*grid.shape),
             k,
         ],
-        outputs=[wp.from_torch(found)],
-        device=wp.device_from_torch(queries.device),
-        stream=wp.stream_from_torch(torch.cuda.current_stream(queries.device))
-        if queries.is_cuda
-        else None,
+        outputs=[found],
     )
     return found
-
-
-@cache
-def _kernel() -> tuple[Any, Any]:
-    """Warp and the kernel's module, imported and compiled at first use (a second or two)."""
-    import warp
-
-    warp.config.log_level = warp.LOG_ERROR  # silent: no banner, no word about a missing GPU
-    warp.init()
-    from avatar_models.monoavatar import neighbour_kernel
-
-    return warp, neighbour_kernel
