@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from avatar_models.dataset import SubjectData
+from avatar_models.driving_signals import Driving
 from avatar_models.fill import dilate, fill_smoothly, masked_median
-from avatar_models.interface import Driving
 from head_geometry.images import resize_area
 
 # Frames that the median is taken over, evenly spaced.

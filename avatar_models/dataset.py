@@ -17,7 +17,7 @@ from artifacts.errors import InputError
 from artifacts.kinds import FACE_FIT, FRAMES, MATTE
 from artifacts.splits import split_frames
 from artifacts.store import open_artifact, read_artifact
-from avatar_models.interface import Driving
+from avatar_models.driving_signals import Driving
 from head_geometry.cameras import project, resize_intrinsics, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import head_region

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatar_models.dataset import DrivingClip
-from avatar_models.interface import Driving
+from avatar_models.driving_signals import Driving
 from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 
 ORBIT_YAW_RAD = np.radians(30)

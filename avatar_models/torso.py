@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from avatar_models.background import spread
 from avatar_models.dataset import SubjectData
+from avatar_models.driving_signals import Driving
 from avatar_models.fill import dilate, fill_nearest, fill_smoothly, masked_median
-from avatar_models.interface import Driving
 
 # Frames that the texture is estimated from, evenly spaced.
 N_FRAMES = 48

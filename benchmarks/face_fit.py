@@ -21,10 +21,10 @@ from artifacts.kinds import FACE_FIT, LANDMARKS
 from artifacts.store import read_artifact
 from head_geometry.cameras import project
 from head_geometry.head_model import HeadModel
-from preprocessing.fit_clip import FitSettings, fit_frames, fit_subject, observe, weigh
-from preprocessing.fit_landmarks import eye_corner_distance_px
-from preprocessing.fit_model import make_landmark_model
-from preprocessing.fit_normal import NormalBuilder
+from preprocessing.fitting.clip import FitSettings, fit_frames, fit_subject, observe, weigh
+from preprocessing.fitting.landmarks import eye_corner_distance_px
+from preprocessing.fitting.model import make_landmark_model
+from preprocessing.fitting.normal import NormalBuilder
 
 # Inner lips and the rims of both eyes, upper and lower.
 MOUTH = (13, 14)

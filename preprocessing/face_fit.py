@@ -19,7 +19,7 @@ from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
 from head_geometry.cameras import resize_intrinsics
 from head_geometry.head_model import HeadModel
-from preprocessing.fit_clip import (
+from preprocessing.fitting.clip import (
     ClipFit,
     FitSettings,
     Subject,
@@ -29,10 +29,10 @@ from preprocessing.fit_clip import (
     observe,
     weigh,
 )
-from preprocessing.fit_model import make_landmark_model
-from preprocessing.fit_normal import NormalBuilder
-from preprocessing.fit_start import source_camera
-from preprocessing.torso_clip import Torso, follow_torso, no_torso
+from preprocessing.fitting.model import make_landmark_model
+from preprocessing.fitting.normal import NormalBuilder
+from preprocessing.fitting.start import source_camera
+from preprocessing.fitting.torso_clip import Torso, follow_torso, no_torso
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from media.video import (
     decode_frames,
     probe,
 )
-from preprocessing.face_detector import FaceDetector
+from preprocessing.detection.face_detector import FaceDetector
 from preprocessing.head_crop import Track, crop_matrix, find_faces, follow_faces, head_square
 
 LOGGER = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
 from media.video import PixelRectangle
-from preprocessing.face_detector import FaceDetector
+from preprocessing.detection.face_detector import FaceDetector
 
 Box = Float64[np.ndarray, "4"]
 

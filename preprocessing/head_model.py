@@ -20,11 +20,11 @@ from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import write_artifact
 from head_geometry.head_model import HeadModel
-from preprocessing.head_model_build import build_head_arrays
-from preprocessing.head_model_embedding import MEDIAPIPE_POINTS, Embedding, Sightings
-from preprocessing.head_model_portraits import Photographer
-from preprocessing.head_model_sparse68 import embed_sparse68
-from preprocessing.landmark_mesh import FaceLandmarker
+from preprocessing.detection.mesh import FaceLandmarker
+from preprocessing.head_models.build import build_head_arrays
+from preprocessing.head_models.embedding import MEDIAPIPE_POINTS, Embedding, Sightings
+from preprocessing.head_models.portraits import Photographer
+from preprocessing.head_models.sparse68 import embed_sparse68
 
 log = logging.getLogger(__name__)
 MIN_DETECTED_SHARE = 0.5

@@ -21,9 +21,9 @@ from artifacts.kinds import FRAMES, LANDMARKS, MATTE
 from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import ArtifactReader, open_artifact, open_writer, read_artifact
-from preprocessing.matte_filter import damp_flicker, keep_person, refine_edges
-from preprocessing.matte_segmenter import MASK_SIZE, Segmenter, shrink_image
-from preprocessing.tflite import claim_cores
+from preprocessing.detection.tflite import claim_cores
+from preprocessing.matting.filter import damp_flicker, keep_person, refine_edges
+from preprocessing.matting.segmenter import MASK_SIZE, Segmenter, shrink_image
 
 BLOCK_FRAMES = 16
 
@@ -54,7 +54,7 @@ class _RawMask:
 
 def face_boxes(
     points: Float32[np.ndarray, "frame 478 3"],
-    valid: Bool[np.ndarray, "frame"],
+    valid: Bool[np.ndarray, " frame"],
     image_size: tuple[int, int],
 ) -> Float[np.ndarray, "frame 4"]:
     """Box (x0, y0, x1, y1) around each frame's face in pixels of the small mask; that of the nearest valid frame where there is none.

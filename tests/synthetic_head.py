@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from head_geometry.head_model import HeadModel
-from preprocessing.fit_landmarks import EYELID_PAIRS, LIP_PAIRS
+from preprocessing.fitting.landmarks import EYELID_PAIRS, LIP_PAIRS
 
 RINGS, SECTORS = 40, 40
 EYE = np.array([0.032, 0.03, 0.075])

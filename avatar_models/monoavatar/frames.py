@@ -10,7 +10,7 @@ from jaxtyping import Float, Int32
 from torch import Tensor
 
 from avatar_models.dataset import SubjectData
-from avatar_models.interface import Driving
+from avatar_models.driving_signals import Driving
 from avatar_models.monoavatar.neighbours import VertexGrid, build_grid
 from avatar_models.monoavatar.shell import MAX_THICKNESS_M, Shell, reach_of_pixels, spread_thickness
 from head_geometry.cameras import pixel_rays

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from avatar_models.interface import Driving
+from avatar_models.driving_signals import Driving
 from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
 from head_geometry.cameras import pixel_rays, transform
 from head_geometry.head_model import HeadModel

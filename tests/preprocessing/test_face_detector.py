@@ -3,7 +3,7 @@ import pytest
 from clips import FACE_CENTER, detector_path, paste, person
 
 from artifacts.errors import InputError
-from preprocessing.face_detector import FaceDetector, _anchor_centers, _suppress, overlap
+from preprocessing.detection.face_detector import FaceDetector, _anchor_centers, _suppress, overlap
 
 
 @pytest.fixture(scope="module")

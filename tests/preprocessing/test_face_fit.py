@@ -13,7 +13,7 @@ from artifacts.store import read_artifact, write_artifact
 from head_geometry.cameras import project
 from head_geometry.rotations import matrix_from_axis_angle
 from preprocessing import face_fit
-from preprocessing.fit_clip import (
+from preprocessing.fitting.clip import (
     FitSettings,
     FittedFrames,
     Subject,
@@ -25,10 +25,10 @@ from preprocessing.fit_clip import (
     observe,
     weigh,
 )
-from preprocessing.fit_model import FRONTAL, FitState, left_jacobian, make_landmark_model
-from preprocessing.fit_normal import NormalBuilder, evaluate
-from preprocessing.fit_solve import _free, _next_damping, clamp_frames, solve_frames
-from preprocessing.fit_start import bridge_gaps, source_camera, start_state
+from preprocessing.fitting.model import FRONTAL, FitState, left_jacobian, make_landmark_model
+from preprocessing.fitting.normal import NormalBuilder, evaluate
+from preprocessing.fitting.solve import _free, _next_damping, clamp_frames, solve_frames
+from preprocessing.fitting.start import bridge_gaps, source_camera, start_state
 
 FRAMES_IN_CLIP = 90
 FOCAL = 900.0

@@ -7,12 +7,12 @@ from artifacts.errors import InputError
 from assets.fetch import fetch_asset
 from head_geometry.head_model import HeadModel
 from head_geometry.rotations import matrix_from_axis_angle
+from preprocessing.detection.mesh import FaceLandmarker
 from preprocessing.head_model import Options, main, make_model
-from preprocessing.head_model_basis import mirrored
-from preprocessing.head_model_build import build_head_arrays
-from preprocessing.head_model_mesh import PARTS
-from preprocessing.head_model_points import LOWER_LID, UPPER_LID
-from preprocessing.landmark_mesh import FaceLandmarker
+from preprocessing.head_models.basis import mirrored
+from preprocessing.head_models.build import build_head_arrays
+from preprocessing.head_models.mesh import PARTS
+from preprocessing.head_models.points import LOWER_LID, UPPER_LID
 
 COMPONENTS = 100
 

@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from preprocessing.head_model import make_model
-from preprocessing.head_model_build import build_head_arrays
-from preprocessing.head_model_embedding import (
+from preprocessing.head_models.build import build_head_arrays
+from preprocessing.head_models.embedding import (
     MEDIAPIPE_POINTS,
     Sightings,
     mirror_partners,
     point_groups,
     robust_middle,
 )
-from preprocessing.head_model_portraits import Photographer
-from preprocessing.head_model_surface import mirror_places, nearest_barycentric, nearest_on_surface
+from preprocessing.head_models.portraits import Photographer
+from preprocessing.head_models.surface import mirror_places, nearest_barycentric, nearest_on_surface
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ from scipy.ndimage import map_coordinates
 
 from artifacts.errors import InputError
 from assets.fetch import fetch_asset
-from preprocessing.landmark_operators import (
+from preprocessing.detection.operators import (
     MESH_OPERATORS,
     landmarks_to_transform_matrix,
     transform_landmarks,
     transform_tensor_bilinear,
 )
-from preprocessing.landmark_roi import RotatedSquare, sample_square, square_around
-from preprocessing.tflite_graph import SplitNetwork
+from preprocessing.detection.roi import RotatedSquare, sample_square, square_around
+from preprocessing.detection.tflite_graph import SplitNetwork
 
 RNG = np.random.default_rng(3)
 
@@ -135,7 +135,7 @@ def test_a_damaged_network_is_named(tmp_path):
 
 
 def test_transposed_convolution_equals_torch():
-    from preprocessing.matte_segmenter import transposed_convolution
+    from preprocessing.matting.segmenter import transposed_convolution
 
     features = RNG.normal(size=(1, 5, 6, 4)).astype(np.float32)
     kernel = RNG.normal(size=(1, 2, 3, 4)).astype(np.float32)

@@ -8,11 +8,11 @@ from artifacts.errors import InputError
 from artifacts.kinds import FRAMES, LANDMARKS
 from artifacts.store import open_artifact, read_artifact
 from assets.fetch import fetch_asset
-from preprocessing import landmark_clip
-from preprocessing.face_detector import Detections, FaceDetector
-from preprocessing.landmark_clip import track_clip
-from preprocessing.landmark_mesh import FaceLandmarker
-from preprocessing.landmark_tracking import link_people
+from preprocessing.detection import clip as landmark_clip
+from preprocessing.detection.clip import track_clip
+from preprocessing.detection.face_detector import Detections, FaceDetector
+from preprocessing.detection.mesh import FaceLandmarker
+from preprocessing.detection.tracking import link_people
 from preprocessing.landmarks import Options, main
 
 CLIPS = ("carphone", "obama_20s", "wojtek_16s")

@@ -10,14 +10,14 @@ from artifacts.kinds import LANDMARKS, MATTE
 from artifacts.store import read_artifact, write_artifact
 from assets.fetch import fetch_asset
 from preprocessing.matte import Options, face_boxes, main
-from preprocessing.matte_filter import (
+from preprocessing.matting.filter import (
     RADIUS,
     VARIANCE_FLOOR,
     damp_flicker,
     keep_person,
     refine_edges,
 )
-from preprocessing.matte_segmenter import Segmenter, shrink_image
+from preprocessing.matting.segmenter import Segmenter, shrink_image
 
 SIZE = 64
 FACE = np.array([20.0, 10.0, 30.0, 20.0])

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch.nn.functional import affine_grid, grid_sample
 
-from preprocessing.torso import (
+from preprocessing.fitting.torso import (
     TorsoImages,
     TorsoMotion,
     TorsoTracker,

@@ -11,8 +11,8 @@ from scipy.linalg import solveh_banded
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from preprocessing.fit_model import FitState, LandmarkModel
-from preprocessing.fit_normal import (
+from preprocessing.fitting.model import FitState, LandmarkModel
+from preprocessing.fitting.normal import (
     Normal,
     NormalBuilder,
     Observations,

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from preprocessing.head_model_source import BaseMesh
+from preprocessing.head_models.source import BaseMesh
 
 PARTS = (
     "face",

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from preprocessing.face_detector import Detections, FaceDetector
-from preprocessing.landmark_operators import MESH_OPERATORS
-from preprocessing.landmark_roi import RotatedSquare, sample_square, square_around
-from preprocessing.tflite_graph import SplitNetwork
+from preprocessing.detection.face_detector import Detections, FaceDetector
+from preprocessing.detection.operators import MESH_OPERATORS
+from preprocessing.detection.roi import RotatedSquare, sample_square, square_around
+from preprocessing.detection.tflite_graph import SplitNetwork
 
 INPUT_SIZE = 192
 MESH_POINTS, IRIS_POINTS = 468, 5

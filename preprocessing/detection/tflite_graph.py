@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from artifacts.errors import InputError
-from preprocessing.tflite import Network, read_model_file
+from preprocessing.detection.tflite import Network, read_model_file
 
 # A custom operator: (options read from the graph, inputs) -> output.
 CustomFunction = Callable[[Mapping[str, Any], Sequence[np.ndarray]], np.ndarray]
@@ -52,7 +52,7 @@ class _Stage:
 
 
 class SplitNetwork:
-    """A network whose custom operators run in numpy; otherwise used like :class:`preprocessing.tflite.Network`."""
+    """A network whose custom operators run in numpy; otherwise used like :class:`preprocessing.detection.tflite.Network`."""
 
     def __init__(
         self,

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from preprocessing.face_detector import Detections, overlap
-from preprocessing.landmark_mesh import (
+from preprocessing.detection.face_detector import Detections, overlap
+from preprocessing.detection.mesh import (
     FaceLandmarker,
     FacePoints,
     square_of_detection,
     square_of_points,
 )
-from preprocessing.landmark_roi import RotatedSquare
+from preprocessing.detection.roi import RotatedSquare
 
 # Two boxes belong to one person when their centres are closer than this share of their mean side...
 NEAR_CENTER = 0.75

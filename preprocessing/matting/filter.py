@@ -147,8 +147,8 @@ def refine_edges(
 def _edge_coefficients(
     mask: Float32[np.ndarray, "row column"],
     small: UInt8[np.ndarray, "row column 3"],
-    row: Int[np.ndarray, "pixel"],
-    column: Int[np.ndarray, "pixel"],
+    row: Int[np.ndarray, " pixel"],
+    column: Int[np.ndarray, " pixel"],
 ) -> Float32[np.ndarray, "4 pixel"]:
     """Slope over each colour and offset of the mask around given pixels: least squares in the window around each."""
     rows, columns = mask.shape
@@ -173,7 +173,7 @@ def _edge_coefficients(
 
 
 def _solve_symmetric(
-    moment: Mapping[tuple[int, int], Float[np.ndarray, "pixel"]],
+    moment: Mapping[tuple[int, int], Float[np.ndarray, " pixel"]],
 ) -> Float[np.ndarray, "3 pixel"]:
     """Solve a symmetric 3x3 system per pixel by cofactors; entry (i, 3) is the right-hand side."""
     xx, xy, xz = moment[0, 0], moment[0, 1], moment[0, 2]

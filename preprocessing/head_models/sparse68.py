@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 
 from head_geometry.head_model import HeadModel
 from head_geometry.rasteriser import cast_rays
-from preprocessing.head_model_embedding import Embedding
-from preprocessing.head_model_points import STATIC_51
+from preprocessing.head_models.embedding import Embedding
+from preprocessing.head_models.points import STATIC_51
 
 JAW_POINTS = 17
 EAR_ANGLE_RAD = 1.35

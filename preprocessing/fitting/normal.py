@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from head_geometry.rotations import skew
-from preprocessing.fit_model import (
+from preprocessing.fitting.model import (
     FitState,
     LandmarkModel,
     Posed,

@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float32
 from tqdm import tqdm
 
 from artifacts.store import ArtifactReader
-from preprocessing.landmark_mesh import POINTS, FaceLandmarker, FacePoints
-from preprocessing.landmark_tracking import FaceTracker, PersonPath, link_people
+from preprocessing.detection.mesh import POINTS, FaceLandmarker, FacePoints
+from preprocessing.detection.tracking import FaceTracker, PersonPath, link_people
 
 BLOCK_FRAMES = 16
 SEGMENT_FRAMES, LEAD_FRAMES = 128, 8
@@ -40,8 +40,8 @@ class ClipLandmarks:
     """
 
     points: Float32[np.ndarray, "frame 478 3"]
-    confidence: Float32[np.ndarray, "frame"]
-    valid: Bool[np.ndarray, "frame"]
+    confidence: Float32[np.ndarray, " frame"]
+    valid: Bool[np.ndarray, " frame"]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from preprocessing.head_model_source import read_target
+from preprocessing.head_models.source import read_target
 
 # Macro targets are products of these; only adults are drawn.
 AGES = ("young", "old")

@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from head_geometry.head_model import HeadModel
-from preprocessing import head_model_points as points
-from preprocessing.head_model_mesh import texture_islands
-from preprocessing.head_model_portraits import Portrait
-from preprocessing.head_model_surface import mirror_places, nearest_on_surface
+from preprocessing.head_models import points
+from preprocessing.head_models.mesh import texture_islands
+from preprocessing.head_models.portraits import Portrait
+from preprocessing.head_models.surface import mirror_places, nearest_on_surface
 
 MEDIAPIPE_POINTS = 478
 MAX_MISS_PX = 6.0

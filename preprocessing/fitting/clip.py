@@ -10,16 +10,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from head_geometry.head_model import HeadModel
-from preprocessing.fit_landmarks import EYE_CORNERS, EYELID_PAIRS, LIP_PAIRS, POINTS
-from preprocessing.fit_model import (
+from preprocessing.fitting.landmarks import EYE_CORNERS, EYELID_PAIRS, LIP_PAIRS, POINTS
+from preprocessing.fitting.model import (
     FitState,
     LandmarkModel,
     pose_points,
     turn_axis_angle,
 )
-from preprocessing.fit_normal import NormalBuilder, Observations, project_points
-from preprocessing.fit_solve import Prior, solve_frames, solve_offsets, solve_shared
-from preprocessing.fit_start import bridge_gaps, choose_keyframes, start_state
+from preprocessing.fitting.normal import NormalBuilder, Observations, project_points
+from preprocessing.fitting.solve import Prior, solve_frames, solve_offsets, solve_shared
+from preprocessing.fitting.start import bridge_gaps, choose_keyframes, start_state
 
 # Points that bound an opening: an offset there would let a mesh stay open where the face is closed.
 _OPENING_POINTS = sorted({point for pair in LIP_PAIRS + EYELID_PAIRS for point in pair})

@@ -8,15 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_matrix
 
-from preprocessing.head_model_basis import (
+from preprocessing.head_models.basis import (
     align_heads,
     fit_joint_regressor,
     sphere_centres,
     symmetric_principal_directions,
 )
-from preprocessing.head_model_mesh import PARTS, HeadMesh, above_collar_m, crop_head
-from preprocessing.head_model_samples import read_facial_actions, read_targets, sample_heads
-from preprocessing.head_model_source import BaseMesh, data_folder, read_base_mesh, read_rig
+from preprocessing.head_models.mesh import PARTS, HeadMesh, above_collar_m, crop_head
+from preprocessing.head_models.samples import read_facial_actions, read_targets, sample_heads
+from preprocessing.head_models.source import BaseMesh, data_folder, read_base_mesh, read_rig
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from preprocessing.landmark_roi import RotatedSquare, sample_square
-from preprocessing.tflite import Network, read_model_file
+from preprocessing.detection.roi import RotatedSquare, sample_square
+from preprocessing.detection.tflite import Network, read_model_file
 
 INPUT_SIZE = 128
 # (cells along a side, anchors per cell) of each feature map, in the order of the network's output.
@@ -34,7 +34,7 @@ class Detections:
 
     boxes: Float32[np.ndarray, "detection 4"]
     keypoints: Float32[np.ndarray, "detection 6 2"]
-    scores: Float32[np.ndarray, "detection"]
+    scores: Float32[np.ndarray, " detection"]
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -89,12 +89,12 @@ def _anchor_centers() -> Float32[np.ndarray, "anchor 2"]:
 
 def _decode(
     regressors: Float32[np.ndarray, "anchor 16"],
-    logits: Float32[np.ndarray, "anchor"],
+    logits: Float32[np.ndarray, " anchor"],
     anchors: Float32[np.ndarray, "anchor 2"],
 ) -> tuple[
     Float32[np.ndarray, "anchor 4"],
     Float32[np.ndarray, "anchor 6 2"],
-    Float32[np.ndarray, "anchor"],
+    Float32[np.ndarray, " anchor"],
 ]:
     """Corner boxes, keypoints (both in 0..1 of the network's input) and scores."""
     values = regressors.reshape(len(anchors), 2 + KEYPOINTS, 2) / np.float32(INPUT_SIZE)
@@ -106,7 +106,7 @@ def _decode(
 
 def overlap(
     boxes: Float[np.ndarray, "detection 4"], box: Float[np.ndarray, "4"]
-) -> Float[np.ndarray, "detection"]:
+) -> Float[np.ndarray, " detection"]:
     """Intersection over union of each of ``boxes`` with ``box``."""
     size = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
     intersection = np.prod(np.maximum(size, 0), axis=1)
@@ -117,11 +117,11 @@ def overlap(
 def _suppress(
     boxes: Float32[np.ndarray, "candidate 4"],
     keypoints: Float32[np.ndarray, "candidate 6 2"],
-    scores: Float32[np.ndarray, "candidate"],
+    scores: Float32[np.ndarray, " candidate"],
 ) -> tuple[
     Float32[np.ndarray, "detection 4"],
     Float32[np.ndarray, "detection 6 2"],
-    Float32[np.ndarray, "detection"],
+    Float32[np.ndarray, " detection"],
 ]:
     """One detection per face: the score-weighted mean of all candidates that overlap the best one."""
     order = np.argsort(-scores, kind="stable")

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from artifacts.errors import InputError
-from preprocessing.tflite_graph import SplitNetwork
+from preprocessing.detection.tflite_graph import SplitNetwork
 
 # Pixels along each side of the network's input and of its mask.
 MASK_SIZE = 256

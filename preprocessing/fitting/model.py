@@ -11,7 +11,7 @@ from torch import Tensor
 
 from head_geometry.head_model import HeadModel
 from head_geometry.rotations import matrix_from_axis_angle, skew
-from preprocessing.fit_landmarks import IRISES, landmark_weights, opening_pairs
+from preprocessing.fitting.landmarks import IRISES, landmark_weights, opening_pairs
 
 # Frontal head in OpenCV camera axes; the rotation unknown of a frame is relative to it.
 FRONTAL = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from artifacts.errors import InputError
 from head_geometry.rotations import axis_angle_from_matrix
-from preprocessing.fit_model import FRONTAL, FitState, LandmarkModel
+from preprocessing.fitting.model import FRONTAL, FitState, LandmarkModel
 
 # Hand-held phones to long lenses on a news stand: a horizontal angle of view of about 37 degrees.
 FOCAL_OVER_LONG_SIDE = 1.5

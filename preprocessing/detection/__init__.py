@@ -1,0 +1,1 @@
+"""Face detector and face mesh, and how their networks are run."""

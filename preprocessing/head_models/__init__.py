@@ -1,0 +1,1 @@
+"""How the open head model is built."""
