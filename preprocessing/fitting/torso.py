@@ -15,8 +15,9 @@ from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 LEVELS = ((32, 8), (64, 6), (128, 5), (256, 4))
 # The pixels with the strongest edges say all there is to say.
 _PIXELS_PER_LEVEL = 2000
-# An alignment that explains less of the reference's contrast than this has failed.
-MIN_CORRELATION = 0.65
+# An alignment that explains less of the reference's contrast than this has failed. A body that turns, or a tie that
+# swings, is no similarity and explains little, yet is followed far better than by what lies between other frames.
+MIN_CORRELATION = 0.4
 _MAX_ZOOM = 1.35
 _MAX_TURN_RAD = 0.35
 # A torso hardly grows or turns: where pixels do not say (a plain shirt), it stays. Zoom, turn, shift; working

@@ -88,6 +88,25 @@ def test_an_unrelated_frame_is_not_trusted(scene):
     assert not is_plausible(TorsoMotion(parameters, correlation, tracker.centre, tracker.radius))[0]
 
 
+def test_a_torso_that_moves_in_itself_too_is_still_followed(scene):
+    images, truth = scene
+    generator = np.random.default_rng(1)
+    # Folds that come and go: as strong as the texture itself, other ones in every frame.
+    folds = gaussian_filter(generator.normal(size=(FRAMES, SIDE, SIDE)), (0, 2.0, 2.0))
+    folds = torch.from_numpy(folds / np.abs(folds).max()).float()
+    folds[0] = 0
+    folded = TorsoImages(images.grey + folds * images.person, images.person, images.torso)
+    tracker = TorsoTracker(folded.select(slice(0, 1)))
+    parameters, correlation = tracker.track(folded, torch.zeros(1, FRAMES, 4))
+    motion = TorsoMotion(parameters, correlation, tracker.centre, tracker.radius)
+    assert float(correlation[1:].median()) < 0.65
+    assert bool(is_plausible(motion).all())
+    pixels = torch.tensor([[40.0, 100, 1], [90, 90, 1], [64, 120, 1]])
+    error = torch.linalg.vector_norm((tracker.matrices(parameters) - truth) @ pixels.T, dim=1)
+    # Its motion is up to six pixels.
+    assert float(error.mean()) < 1.0
+
+
 def test_a_reference_without_torso_is_refused(scene):
     images, _ = scene
     hidden = TorsoImages(images.grey[:1], images.person[:1], torch.zeros(1, SIDE, SIDE))
