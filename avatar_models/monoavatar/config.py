@@ -130,7 +130,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "steps": 9_000,
         "max_minutes": 5.0,
-        "rays": 1024,
+        "rays": 1536,
         "parts": 2,
         "lr": 4e-3,
         "lr_end": 3e-4,
