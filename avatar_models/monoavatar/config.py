@@ -129,7 +129,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "tiny": {
         "steps": 9_000,
-        "max_minutes": 5.0,
+        "max_minutes": 5.75,
         "rays": 1536,
         "parts": 2,
         "lr": 4e-3,
