@@ -40,8 +40,8 @@ class Turn:
 class LandmarkModel:
     """Compared points: position = mean + identity + expression + personal offset, then joint turns. Float64.
 
-    ``weight`` covers the points and then the pairs; ``expression_free`` and ``expression_*`` bounds are per
-    expression; ``prior`` is the quadratic prior on the expression coefficients.
+    Metres, head axes. ``weight`` covers the points and then the pairs; ``lower`` and ``upper`` bound each
+    expression coefficient.
     """
 
     index: Int[Tensor, " landmark"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from preprocessing.fitting.normal import (
     Normal,
     NormalBuilder,
     Observations,
+    Residuals,
     evaluate,
     image_jacobian,
 )
@@ -133,6 +135,45 @@ def _damp(matrix: Tensor, damping: float) -> Tensor:
     return damped
 
 
+def _minimise(
+    model: LandmarkModel,
+    state: FitState,
+    seen: Observations,
+    linearise: Callable[[FitState, Residuals], Callable[[float], FitState]],
+    prior_cost: Callable[[FitState], float],
+    iterations: int,
+) -> FitState:
+    """Levenberg–Marquardt: at most ``iterations`` steps, each damped until the cost falls.
+
+    Args:
+        model: The compared points.
+        state: Start.
+        seen: Detected points.
+        linearise: At a state and its residuals: the function from a damping to the state it leads to.
+        prior_cost: What a state costs apart from its residuals.
+        iterations: At most this many steps.
+    """
+    residuals = evaluate(model, state, seen)
+    cost = float(residuals.cost.sum()) + prior_cost(state)
+    damping = _DAMPING_START
+    for _ in range(iterations):
+        step = linearise(state, residuals)
+        accepted, rejected = False, False
+        while not accepted and damping < _DAMPING_MAX:
+            trial = step(damping)
+            residuals = evaluate(model, trial, seen)
+            trial_cost = float(residuals.cost.sum()) + prior_cost(trial)
+            accepted = trial_cost < cost
+            damping = _next_damping(damping, accepted, rejected)
+            rejected = not accepted
+        if not accepted:
+            return state
+        gain, cost, state = cost - trial_cost, trial_cost, trial
+        if gain < _ENOUGH * cost:
+            break
+    return state
+
+
 # ---- shared unknowns, frames independent of each other ---------------------------------------
 
 
@@ -151,26 +192,15 @@ def solve_shared(
     Source: own (Levenberg–Marquardt with the Schur complement of the arrow-shaped matrix).
     """
     model, fixed = builder.model, prior.frame_matrix(builder.model)
-    residuals = evaluate(model, state, seen)
-    cost = float(residuals.cost.sum()) + _shared_prior_cost(model, state, prior, fixed)
-    damping = _DAMPING_START
-    for _ in range(iterations):
+
+    def linearise(state: FitState, residuals: Residuals) -> Callable[[float], FitState]:
         normal = builder.build(state, residuals, seen, shared=True)
-        accepted, rejected = False, False
-        while not accepted and damping < _DAMPING_MAX:
-            trial = _arrow_step(model, state, normal, prior, fixed, damping)
-            residuals = evaluate(model, trial, seen)
-            trial_cost = float(residuals.cost.sum())
-            trial_cost += _shared_prior_cost(model, trial, prior, fixed)
-            accepted = trial_cost < cost
-            damping = _next_damping(damping, accepted, rejected)
-            rejected = not accepted
-        if not accepted:
-            return state
-        gain, cost, state = cost - trial_cost, trial_cost, trial
-        if gain < _ENOUGH * cost:
-            break
-    return state
+        return lambda damping: _arrow_step(model, state, normal, prior, fixed, damping)
+
+    def prior_cost(state: FitState) -> float:
+        return _shared_prior_cost(model, state, prior, fixed)
+
+    return _minimise(model, state, seen, linearise, prior_cost, iterations)
 
 
 def _shared_prior_cost(model: LandmarkModel, state: FitState, prior: Prior, fixed: Tensor) -> float:
@@ -261,30 +291,24 @@ def solve_frames(
     Source: own (Levenberg–Marquardt; block-pentadiagonal normal equations by banded Cholesky).
     """
     model, fixed = builder.model, prior.frame_matrix(builder.model)
-    residuals = evaluate(model, state, seen)
-    cost = float(residuals.cost.sum()) + _time_cost(state.frame, prior, fixed)
-    damping = _DAMPING_START
-    for _ in range(iterations):
+
+    def linearise(state: FitState, residuals: Residuals) -> Callable[[float], FitState]:
         normal = builder.build(state, residuals, seen, shared=False)
         coupling = _TimeCoupling.around(state.frame, prior)
         gradient = normal.gradient + state.frame @ fixed + coupling.times(state.frame)
-        accepted, rejected = False, False
-        while not accepted and damping < _DAMPING_MAX:
+
+        def trial(damping: float) -> FitState:
             matrix = _damp(normal.matrix + fixed, damping)
             step = _time_step(model, state.frame, matrix, gradient, coupling)
             frame = clamp_frames(model, state.frame + step)
-            trial = FitState(state.identity, state.log_focal, state.offset, frame)
-            residuals = evaluate(model, trial, seen)
-            trial_cost = float(residuals.cost.sum()) + _time_cost(trial.frame, prior, fixed)
-            accepted = trial_cost < cost
-            damping = _next_damping(damping, accepted, rejected)
-            rejected = not accepted
-        if not accepted:
-            return state
-        gain, cost, state = cost - trial_cost, trial_cost, trial
-        if gain < _ENOUGH * cost:
-            break
-    return state
+            return FitState(state.identity, state.log_focal, state.offset, frame)
+
+        return trial
+
+    def prior_cost(state: FitState) -> float:
+        return _time_cost(state.frame, prior, fixed)
+
+    return _minimise(model, state, seen, linearise, prior_cost, iterations)
 
 
 @dataclass(frozen=True)
