@@ -28,10 +28,10 @@ from artifacts.store import open_artifact
 from assets.fetch import fetch_asset
 from media.probe import probe
 from media.reader import decode_frames
+from preprocessing.cores import claim_cores
 from preprocessing.detection.clip import track_clip
 from preprocessing.detection.mesh import INPUT_SIZE, FaceLandmarker, square_of_points
 from preprocessing.detection.roi import sample_square
-from preprocessing.detection.tflite import claim_cores
 from preprocessing.matte import MatteMaker, face_boxes
 from preprocessing.matting.filter import damp_flicker, keep_person, refine_edges
 from preprocessing.matting.segmenter import Segmenter, shrink_image

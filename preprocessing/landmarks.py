@@ -17,8 +17,8 @@ from artifacts.kinds import FRAMES, LANDMARKS, RENDER
 from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, write_artifact
+from preprocessing.cores import claim_cores
 from preprocessing.detection.clip import track_clip
-from preprocessing.detection.tflite import claim_cores
 
 LOG = logging.getLogger(__name__)
 

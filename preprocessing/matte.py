@@ -21,7 +21,7 @@ from artifacts.kinds import FRAMES, LANDMARKS, MATTE
 from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import ArtifactReader, open_artifact, open_writer, read_artifact
-from preprocessing.detection.tflite import claim_cores
+from preprocessing.cores import claim_cores
 from preprocessing.matting.filter import damp_flicker, keep_person, refine_edges
 from preprocessing.matting.segmenter import MASK_SIZE, Segmenter, shrink_image
 

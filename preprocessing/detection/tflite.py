@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ai_edge_litert.interpreter import Interpreter
 
 from artifacts.errors import InputError
@@ -30,21 +28,6 @@ def read_model_file(path: Path) -> bytes:
     if content[4:8] != b"TFL3":
         raise InputError(f"{path}: not a TensorFlow Lite model; delete it and fetch it again")
     return content
-
-
-@contextmanager
-def claim_cores() -> Iterator[int]:
-    """Number of cores for the caller's own threads; torch leaves them alone meanwhile.
-
-    Work that is spread over frames gains nothing from torch spreading each small operation too: on a busy machine
-    its threads waiting for each other make it ten times slower.
-    """
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield cores
-    finally:
-        torch.set_num_threads(cores)
 
 
 class Network:

@@ -17,7 +17,7 @@ from head_geometry.cameras import resize_intrinsics
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import head_region
 from head_geometry.rotations import axis_angle_from_matrix
-from preprocessing.detection.tflite import claim_cores
+from preprocessing.cores import claim_cores
 from preprocessing.fitting.clip import ClipFit
 from preprocessing.fitting.torso import (
     LEVELS,
