@@ -152,7 +152,8 @@ class AnchoredField(nn.Module):
         """
         row = anchors.row.view(-1)
         scaled = anchors.offset.reshape(-1, 3) / self.sizes.position_unit_m
-        hidden = self.position_in(positional_encoding(scaled, self.sizes.position_bands))
+        code = positional_encoding(scaled, self.sizes.position_bands, dtype=projected.dtype)
+        hidden = self.position_in(code)
         hidden = torch.relu_(hidden + projected.index_select(0, row))
         hidden = torch.relu_(self.neighbour_hidden(hidden))
         blended = anchors.blend(hidden.view(*anchors.row.shape, hidden.shape[-1]))

@@ -1,4 +1,4 @@
-"""What the training reads of each frame, prepared once: targets, ray bounds and the vertex grid."""
+"""What the training reads of each frame, prepared once: targets, ray bounds and the vertex tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from avatar_models.dataset import SubjectData
 from avatar_models.driving_signals import Driving
-from avatar_models.monoavatar.neighbours import VertexGrid, build_grid
+from avatar_models.monoavatar.neighbours import VertexTree, build_tree
 from avatar_models.monoavatar.shell import MAX_THICKNESS_M, Shell, reach_of_pixels, spread_thickness
 from head_geometry.cameras import pixel_rays
 
@@ -28,12 +28,12 @@ class Posed:
     Attributes:
         vertices: Head axes, metres, (vertex, 3).
         normals: Unit normals, (vertex, 3).
-        grid: Spatial index of the vertices.
+        tree: Spatial index of the vertices.
     """
 
     vertices: Float[Tensor, "vertex 3"]
     normals: Float[Tensor, "vertex 3"]
-    grid: VertexGrid
+    tree: VertexTree
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RaySet:
 def pose_head(driving: Driving, shell: Shell) -> Posed:
     """Vertices, normals and spatial index of one frame."""
     normals = shell.normals(driving.vertices)
-    return Posed(driving.vertices, normals, build_grid(driving.vertices))
+    return Posed(driving.vertices, normals, build_tree(driving.vertices, shell.order))
 
 
 def rays_of(driving: Driving, pixel: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +86,7 @@ class PreparedFrame:
         tensors = [self.posed.vertices]
         tensors += [self.posed.normals, self.driving.displacement, self.driving.landmarks]
         tensors += [self.rays.pixel, self.rays.near, self.rays.far, self.rays.solid]
-        return self.posed.grid.nbytes + sum(tensor.nbytes for tensor in tensors)
+        return self.posed.tree.nbytes + sum(tensor.nbytes for tensor in tensors)
 
 
 class FrameCache:

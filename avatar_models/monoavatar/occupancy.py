@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
+from avatar_models.monoavatar.neighbours import build_tree, nearest_vertices
 
 # Depth behind the skin that the bins cover, metres.
 INSIDE_M = 0.015
@@ -41,7 +41,7 @@ class VertexOccupancy(nn.Module):
     def fill(self, neutral: Float[Tensor, "vertex 3"]) -> None:
         """Find each vertex's neighbours and close every bin (nothing has been seen yet)."""
         n_around = self.around.shape[1]
-        self.around.copy_(nearest_vertices(build_grid(neutral), neutral, n_around))
+        self.around.copy_(nearest_vertices(build_tree(neutral), neutral, n_around))
         self.share.fill_(0)
 
     def bins(

@@ -110,7 +110,7 @@ def find_neighbours(
     """
     found, start, row = [], 0, 0
     for posed, n in zip(frames, count, strict=True):
-        found.append(nearest_vertices(posed.grid, places[start : start + n], k) + row)
+        found.append(nearest_vertices(posed.tree, places[start : start + n], k) + row)
         start, row = start + n, row + len(posed.vertices)
     return torch.cat(found)
 

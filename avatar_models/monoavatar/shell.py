@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from avatar_models.driving_signals import Driving
-from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
+from avatar_models.monoavatar.neighbours import build_tree, nearest_vertices, tree_order
 from head_geometry.cameras import pixel_rays, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import cut_height_m
@@ -35,6 +35,7 @@ class Shell(nn.Module):
         triangle: Triangles above the neck cut, (face, 3).
         is_outer: True for the triangles of the skin, False inside mouth and eyes, (face,).
         thickness_m: How far each vertex is pushed out along its normal, metres, (vertex,).
+        order: Order of the vertices in a spatial index (``neighbours.tree_order``), (vertex,).
 
     Source: own.
     """
@@ -42,12 +43,14 @@ class Shell(nn.Module):
     triangle: Int[Tensor, "face 3"]
     is_outer: Bool[Tensor, " face"]
     thickness_m: Float[Tensor, " vertex"]
+    order: Int[Tensor, " vertex"]
 
     def __init__(self, n_faces: int, n_vertices: int) -> None:
         super().__init__()
         self.register_buffer("triangle", torch.zeros(n_faces, 3, dtype=torch.int64))
         self.register_buffer("is_outer", torch.zeros(n_faces, dtype=torch.bool))
         self.register_buffer("thickness_m", torch.full((n_vertices,), BASE_THICKNESS_M))
+        self.register_buffer("order", torch.arange(n_vertices))
 
     @classmethod
     def of(cls, model: HeadModel) -> Shell:
@@ -60,6 +63,7 @@ class Shell(nn.Module):
         shell = cls(len(triangle), len(model.template)).to(model.template.device)
         shell.triangle.copy_(triangle)
         shell.is_outer.copy_(~inside[triangle].any(1))
+        shell.order.copy_(tree_order(model.template))
         return shell
 
     def normals(self, vertices: Float[Tensor, "vertex 3"]) -> Float[Tensor, "vertex 3"]:
@@ -134,7 +138,7 @@ def reach_of_pixels(
     half = 0.5 * (vertices.amax(0) - vertices.amin(0)).amax()
     steps = torch.linspace(-1, 1, n_samples, device=vertices.device) * half
     places = origins[:, None] + directions[:, None] * (along[:, None] + steps)[..., None]
-    nearest = nearest_vertices(build_grid(vertices), places.reshape(-1, 3), 1)[:, 0].long()
+    nearest = nearest_vertices(build_tree(vertices), places.reshape(-1, 3), 1)[:, 0].long()
     distance = torch.linalg.vector_norm(vertices[nearest] - places.reshape(-1, 3), dim=-1)
     best = distance.view(len(origins), n_samples).min(1)
     chosen = nearest.view(len(origins), n_samples).gather(1, best.indices[:, None])[:, 0]

@@ -30,6 +30,7 @@ def positional_encoding(
     vector: Float[Tensor, "*batch axis"],
     n_bands: int,
     weights: Float[Tensor, " band"] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Float[Tensor, "*batch encoded"]:
     """The vector, then for each band b = 0.. sin(2^b pi v) of every axis and cos(2^b pi v) of every axis.
 
@@ -40,6 +41,7 @@ def positional_encoding(
         vector: Any length; band 0 has a period of 2.
         n_bands: Octaves.
         weights: Weight of each band (:func:`band_weights`); 1 when absent.
+        dtype: Of the result; computed in the vector's own, which is the default.
 
     Source: Mildenhall et al. 2020 (NeRF), eq. 4.
     """
@@ -49,10 +51,13 @@ def positional_encoding(
     planes = vector.movedim(-1, 0).contiguous()
     sine, cosine = torch.sin(torch.pi * planes), torch.cos(torch.pi * planes)
     parts = [planes]
+    one = planes.new_ones(())
     for band in range(n_bands):
         if band:
-            sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine
+            double = sine + sine
+            sine, cosine = double * cosine, torch.addcmul(one, double, sine, value=-1)
         parts += (
             [sine, cosine] if weights is None else [sine * weights[band], cosine * weights[band]]
         )
-    return torch.cat(parts).movedim(0, -1)
+    # Rounded while they are small and at hand, not all at once afterwards.
+    return torch.cat([part.to(dtype or part.dtype) for part in parts]).movedim(0, -1)

@@ -20,7 +20,7 @@ from avatar_models.monoavatar.field import (
     anchor,
 )
 from avatar_models.monoavatar.model import field_sizes, make_predictor
-from avatar_models.monoavatar.neighbours import build_grid, nearest_vertices
+from avatar_models.monoavatar.neighbours import build_tree, nearest_vertices, tree_order
 from avatar_models.monoavatar.occupancy import VertexOccupancy
 from avatar_models.monoavatar.predictors import DisplacementPredictor
 from avatar_models.monoavatar.sampling import ROUND_NUMBER, Queries, keep_open
@@ -61,7 +61,7 @@ def test_nearest_vertices_equal_brute_force(k, spread_m):
     g = generator()
     vertices = head_like(900, g)
     queries = vertices[:200] + spread_m * torch.randn(200, 3, generator=g)
-    found = nearest_vertices(build_grid(vertices), queries, k)
+    found = nearest_vertices(build_tree(vertices), queries, k)
     distance = torch.cdist(queries.double(), vertices.double())
     expected = distance.topk(k, largest=False).values
     got = distance.gather(1, found.long())
@@ -70,13 +70,33 @@ def test_nearest_vertices_equal_brute_force(k, spread_m):
     assert all(len(set(row)) == k for row in found.tolist())
 
 
+@pytest.mark.parametrize("n", [8, 31, 1000])
+def test_nearest_vertices_stay_exact_in_the_order_of_another_pose(n):
+    g = generator()
+    neutral = head_like(n, g)
+    posed = neutral + 0.02 * torch.randn(n, 3, generator=g)
+    order = tree_order(neutral)
+    assert sorted(order.tolist()) == list(range(n))
+    tree = build_tree(posed, order)
+    queries = head_like(300, g)
+    found = nearest_vertices(tree, queries, 4)
+    distance = torch.cdist(queries.double(), posed.double())
+    expected = distance.topk(4, largest=False).values
+    assert torch.allclose(distance.gather(1, found.long()), expected, atol=1e-6)
+    # A split by place, not by chance: halves of the head hardly share space.
+    halves = build_tree(neutral, order)
+    if halves.n_levels:
+        overlap = (halves.high[2] - halves.low[3]).minimum(halves.high[3] - halves.low[2]).amin()
+        assert overlap <= 0
+
+
 def test_nearest_vertices_of_few_and_of_none():
     vertices = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]])
-    grid = build_grid(vertices)
-    assert nearest_vertices(grid, torch.tensor([[5.0, 0.1, 0]]), 3).tolist() == [[1, 0, 2]]
-    assert nearest_vertices(grid, torch.zeros(0, 3), 2).shape == (0, 2)
+    tree = build_tree(vertices)
+    assert nearest_vertices(tree, torch.tensor([[5.0, 0.1, 0]]), 3).tolist() == [[1, 0, 2]]
+    assert nearest_vertices(tree, torch.zeros(0, 3), 2).shape == (0, 2)
     with pytest.raises(ValueError, match="k must be"):
-        nearest_vertices(grid, torch.zeros(1, 3), 4)
+        nearest_vertices(tree, torch.zeros(1, 3), 4)
 
 
 # --- field ---------------------------------------------------------------------------------------
