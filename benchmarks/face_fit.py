@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from tabulate import tabulate
 
 from artifacts.kinds import FACE_FIT, LANDMARKS
+from artifacts.step import run_step
 from artifacts.store import read_artifact
 from head_geometry.cameras import project
 from head_geometry.head_model import HeadModel
@@ -140,4 +140,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    run_step(Options, main)

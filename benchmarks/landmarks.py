@@ -24,6 +24,7 @@ import numpy as np
 import tyro
 
 from artifacts.kinds import FRAMES
+from artifacts.step import run_step
 from artifacts.store import open_artifact
 from assets.fetch import fetch_asset
 from media.probe import probe
@@ -126,7 +127,7 @@ def report(options: Options, cores: int) -> None:
     """Measure and print."""
     detector = fetch_asset("face_detection_short_range.tflite")
     mesh = fetch_asset("face_landmark_with_attention.tflite")
-    landmarker = FaceLandmarker(detector, mesh)
+    landmarker = FaceLandmarker.load(detector, mesh)
     with open_artifact(options.frames, FRAMES) as reader:
         count, height, width, _ = reader.shape("image")
         print(f"{options.frames}: {count} frames of {width}x{height}")
@@ -158,4 +159,4 @@ def report(options: Options, cores: int) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    run_step(Options, main)

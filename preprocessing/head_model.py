@@ -61,7 +61,7 @@ def main(options: Options) -> None:
         InputError: a network file is missing, or hardly any rendered head is detected.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    landmarker = FaceLandmarker(options.detector, options.mesh)
+    landmarker = FaceLandmarker.load(options.detector, options.mesh)
     arrays = build_head_arrays(options.samples, options.components, options.seed)
     model = make_model(arrays)
     embedding = find_places(model, landmarker, options)

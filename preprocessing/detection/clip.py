@@ -2,8 +2,8 @@
 
 The clip is cut into segments that are tracked at the same time. Each starts some frames early, from a
 detection; where the points it has reached by then are not those with which the segment before it ended, the
-segment is tracked again from there, until both agree. Segments have a fixed length, so that the number
-of cores never changes the result.
+segment is tracked again from there, until both agree. The length of the clip alone decides on the segments,
+so that the number of cores never changes the result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from preprocessing.detection.mesh import POINTS, FaceLandmarker, FacePoints
 from preprocessing.detection.tracking import FaceTracker, PersonPath, link_people
 
 BLOCK_FRAMES = 16
-SEGMENT_FRAMES, LEAD_FRAMES = 128, 8
+LEAD_FRAMES = 8
+# Bounds of a segment: short ones are mostly lead, long ones leave cores idle while the last one is tracked.
+SHORTEST_SEGMENT, LONGEST_SEGMENT = 48, 128
+# Segments come in multiples of this many, so that few cores get equal shares.
+SEGMENTS_AT_ONCE = 4
 # Tracks agree when their points differ by less than this on average, as a share of the face's width.
 AGREEMENT = 2e-3
 SAMPLE_EVERY, MIN_SAMPLES = 20, 20
@@ -83,16 +87,19 @@ def track_clip(
     count = reader.shape("image")[0]
     # A network serves one thread at a time: whoever tracks a segment takes one and puts it back.
     landmarkers: SimpleQueue[FaceLandmarker] = SimpleQueue()
-    for _ in range(threads):
-        landmarkers.put(FaceLandmarker(detector_path, mesh_path))
+    for one in FaceLandmarker.load_several(threads, detector_path, mesh_path):
+        landmarkers.put(one)
     landmarker = landmarkers.get()
     person = choose_person(reader, landmarker)
     landmarkers.put(landmarker)
 
+    length = segment_frames(count)
+
     def track(start: int) -> _Segment:
         own = landmarkers.get()
         try:
-            return _track_segment(reader, FaceTracker(own, person), start, count)
+            stop = min(start + length, count)
+            return _track_segment(reader, FaceTracker(own, person), start, stop)
         finally:
             landmarkers.put(own)
 
@@ -104,7 +111,7 @@ def track_clip(
         ThreadPoolExecutor(threads) as pool,
         tqdm(desc="landmarks", total=count, unit="frame", mininterval=1) as progress,
     ):
-        for segment in pool.map(track, range(0, count, SEGMENT_FRAMES)):
+        for segment in pool.map(track, range(0, count, length)):
             if segment.start > 0 and not _agree(last, segment.lead):
                 own = landmarkers.get()
                 _track_again(reader, FaceTracker(own, person), segment, last)
@@ -115,16 +122,19 @@ def track_clip(
     return clip
 
 
+def segment_frames(count: int) -> int:
+    """How many frames each segment of a clip of ``count`` frames has (the last one fewer)."""
+    rounds = -(-count // (SEGMENTS_AT_ONCE * LONGEST_SEGMENT))
+    return max(-(-count // (SEGMENTS_AT_ONCE * max(1, rounds))), SHORTEST_SEGMENT)
+
+
 def _iterate_images(reader: ArtifactReader, start: int, stop: int) -> Iterator[np.ndarray]:
     """Images of the frames ``start`` to ``stop``, read in blocks."""
     for first in range(start, stop, BLOCK_FRAMES):
         yield from reader.read("image", slice(first, min(first + BLOCK_FRAMES, stop)))
 
 
-def _track_segment(
-    reader: ArtifactReader, tracker: FaceTracker, start: int, count: int
-) -> _Segment:
-    stop = min(start + SEGMENT_FRAMES, count)
+def _track_segment(reader: ArtifactReader, tracker: FaceTracker, start: int, stop: int) -> _Segment:
     begin = max(0, start - LEAD_FRAMES)
     images = enumerate(_iterate_images(reader, begin, stop), start=begin)
     found = [tracker.find(image, index) for index, image in images]

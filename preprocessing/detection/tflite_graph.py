@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,6 @@ class SplitNetwork:
             raise InputError(
                 f"{path}: the network is damaged ({error}); delete the file and fetch it again"
             ) from error
-        self._segments: list[Network | None] = []
         self._steps = [stage.steps for stage in stages]
         self._outputs = graph.output_names
         later: set[str] = set(self._outputs)
@@ -89,9 +89,21 @@ class SplitNetwork:
                 later |= set(step.inputs) - set(step.constants)
             needed_after.append(set(later))
             later |= graph.operator_inputs(stage.operators)
-        for stage, needed in zip(stages, reversed(needed_after), strict=True):
-            part = graph.extract(stage.operators, needed)
-            self._segments.append(None if part is None else Network(part, str(path)))
+        self._name = str(path)
+        self._parts = [
+            graph.extract(stage.operators, needed)
+            for stage, needed in zip(stages, reversed(needed_after), strict=True)
+        ]
+        self._segments = self._load_parts()
+
+    def twin(self) -> SplitNetwork:
+        """The same network for another thread, without reading and cutting the file again."""
+        twin = copy(self)
+        twin._segments = self._load_parts()
+        return twin
+
+    def _load_parts(self) -> list[Network | None]:
+        return [None if part is None else Network(part, self._name) for part in self._parts]
 
     @property
     def step_options(self) -> dict[str, Mapping[str, Any]]:

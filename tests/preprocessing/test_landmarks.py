@@ -26,7 +26,7 @@ def mesh_path():
 
 @pytest.fixture(scope="module")
 def landmarker(mesh_path):
-    return FaceLandmarker(detector_path(), mesh_path)
+    return FaceLandmarker.load(detector_path(), mesh_path)
 
 
 @pytest.fixture(scope="module")
@@ -183,13 +183,26 @@ def _track(path, mesh_path, threads=1):
 
 
 def test_segments_and_threads_do_not_change_the_result(moving_clip, mesh_path, monkeypatch):
+    monkeypatch.setattr(landmark_clip, "SHORTEST_SEGMENT", 60)
     whole = _track(moving_clip, mesh_path)
-    monkeypatch.setattr(landmark_clip, "SEGMENT_FRAMES", 16)
+    monkeypatch.setattr(landmark_clip, "SHORTEST_SEGMENT", 16)
     one, two = (_track(moving_clip, mesh_path, threads) for threads in (1, 2))
     np.testing.assert_array_equal(one.points, two.points)
     assert one.valid.all()
     eyes = np.linalg.norm((whole.points[0, 33] - whole.points[0, 263])[:2])
     assert _error_px(one.points, whole.points).mean(axis=1).max() < 0.01 * eyes
+
+
+def test_segments_are_even_and_neither_short_nor_long():
+    for count in (1, 48, 100, 382, 400, 513, 18_000):
+        length = landmark_clip.segment_frames(count)
+        assert min(count, landmark_clip.SHORTEST_SEGMENT) <= length
+        assert length <= landmark_clip.LONGEST_SEGMENT
+        if count > 4 * landmark_clip.SHORTEST_SEGMENT:
+            n_segments = -(-count // length)
+            assert n_segments % landmark_clip.SEGMENTS_AT_ONCE == 0
+            # The last segment is hardly shorter than the rest.
+            assert n_segments * length - count < n_segments
 
 
 def test_a_face_that_only_tracking_can_hold_is_held_across_segments(
@@ -205,8 +218,9 @@ def test_a_face_that_only_tracking_can_hold_is_held_across_segments(
         "detect",
         lambda self, image: detect(self, image if image[0, 0, 0] else np.zeros_like(image)),
     )
+    monkeypatch.setattr(landmark_clip, "SHORTEST_SEGMENT", 60)
     whole = _track(moving_clip, mesh_path)
-    monkeypatch.setattr(landmark_clip, "SEGMENT_FRAMES", 16)
+    monkeypatch.setattr(landmark_clip, "SHORTEST_SEGMENT", 16)
     cut = _track(moving_clip, mesh_path, threads=2)
     assert whole.valid.all()
     assert cut.valid.all()
