@@ -11,8 +11,14 @@ from torch import Tensor
 
 from avatar_models.dataset import SubjectData
 from avatar_models.driving_signals import Driving
-from avatar_models.monoavatar.neighbours import VertexTree, build_tree
-from avatar_models.monoavatar.shell import MAX_THICKNESS_M, Shell, reach_of_pixels, spread_thickness
+from avatar_models.monoavatar.neighbours import VertexTree, build_tree, tree_order
+from avatar_models.monoavatar.shell import (
+    MAX_THICKNESS_M,
+    Shell,
+    anchor_offsets,
+    reach_of_pixels,
+    spread_thickness,
+)
 from head_geometry.cameras import pixel_rays
 
 # Memory that prepared frames may take; the oldest are dropped and made again when needed.
@@ -28,11 +34,13 @@ class Posed:
     Attributes:
         vertices: Head axes, metres, (vertex, 3).
         normals: Unit normals, (vertex, 3).
-        tree: Spatial index of the vertices.
+        anchor_place: Where each vertex anchors the field: the vertex itself, or above it in the hair, (vertex, 3).
+        tree: Spatial index of the places of the anchors.
     """
 
     vertices: Float[Tensor, "vertex 3"]
     normals: Float[Tensor, "vertex 3"]
+    anchor_place: Float[Tensor, "vertex 3"]
     tree: VertexTree
 
 
@@ -54,9 +62,11 @@ class RaySet:
 
 
 def pose_head(driving: Driving, shell: Shell) -> Posed:
-    """Vertices, normals and spatial index of one frame."""
+    """Vertices, normals, anchors and spatial index of one frame."""
     normals = shell.normals(driving.vertices)
-    return Posed(driving.vertices, normals, build_tree(driving.vertices, shell.order))
+    anchor_place = driving.vertices + shell.anchor_offset_m
+    tree = build_tree(anchor_place, shell.order)
+    return Posed(driving.vertices, normals, anchor_place, tree)
 
 
 def rays_of(driving: Driving, pixel: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,7 +93,7 @@ class PreparedFrame:
 
     def nbytes(self) -> int:
         """Memory it takes, about."""
-        tensors = [self.posed.vertices]
+        tensors = [self.posed.vertices, self.posed.anchor_place]
         tensors += [self.posed.normals, self.driving.displacement, self.driving.landmarks]
         tensors += [self.rays.pixel, self.rays.near, self.rays.far, self.rays.solid]
         return self.posed.tree.nbytes + sum(tensor.nbytes for tensor in tensors)
@@ -114,7 +124,7 @@ class FrameCache:
 
 
 def fit_thickness(data: SubjectData, shell: Shell) -> None:
-    """Grow the shell until it holds the head's matte (hair, ears) in the training frames.
+    """Grow the shell until it holds the head's matte (hair, ears) in the training frames, and its anchors with it.
 
     A matte pixel whose ray misses the shell asks the vertex it passes nearest for that much thickness.
 
@@ -138,3 +148,5 @@ def fit_thickness(data: SubjectData, shell: Shell) -> None:
         asked = 1.1 * distance[near] + 0.004
         wanted.scatter_reduce_(0, skin[nearest[near]], asked, "amax")
     shell.thickness_m.copy_(spread_thickness(data.neutral, wanted))
+    shell.anchor_offset_m.copy_(anchor_offsets(data.neutral, shell))
+    shell.order.copy_(tree_order(data.neutral + shell.anchor_offset_m))

@@ -276,6 +276,7 @@ class MonoAvatar(AvatarModel):
         config = self.config
         vertices = torch.cat([p.vertices for p in posed])
         normals = torch.cat([p.normals for p in posed])
+        anchor_place = torch.cat([p.anchor_place for p in posed])
         own_colour = None
         if self.vertex_colour is not None:
             own_colour = self.vertex_colour.repeat(len(posed), 1)
@@ -302,7 +303,7 @@ class MonoAvatar(AvatarModel):
                 network = Network(field, field.project(features), view, own_colour, needs_colour)
             length = edges.diff(dim=-1)
             length[:, -1] += batch.solid
-            passes.append(evaluate(network, vertices, queries, length, distance, self._mixed()))
+            passes.append(evaluate(network, anchor_place, queries, length, distance, self._mixed()))
         return passes[0], passes[1]
 
     def _mixed(self) -> torch.autocast:

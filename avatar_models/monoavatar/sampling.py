@@ -52,9 +52,9 @@ class Queries:
     Attributes:
         slot: Index of each query among all (ray, sample) places, row by row.
         place: Head axes, metres.
-        nearest: Rows of the stacked vertices of all frames, nearest first.
+        nearest: Rows of the stacked vertices of all frames, the nearest anchor first.
         occupancy_bin: Flat bin of the occupancy table.
-        height: Above the skin of the nearest vertex, metres.
+        height: Above the skin at the vertex of the nearest anchor, metres.
     """
 
     slot: Int[Tensor, " query"]
@@ -100,7 +100,7 @@ def find_neighbours(
     count: list[int],
     k: int,
 ) -> Int[Tensor, "query {k}"]:
-    """Nearest vertices of queries of several frames, as rows of the frames' stacked vertices.
+    """Vertices whose anchors are nearest to queries of several frames, as rows of the frames' stacked vertices.
 
     Args:
         frames: Posed heads.
@@ -121,14 +121,14 @@ def height_above_skin(
     normals: Float[Tensor, "row 3"],
     nearest: Int[Tensor, " query"],
 ) -> Float[Tensor, " query"]:
-    """Height of each query above its nearest vertex along that vertex's normal, metres."""
+    """Height of each query above a vertex along that vertex's normal, metres."""
     offset = places - vertices.index_select(0, nearest)
     return (offset * normals.index_select(0, nearest)).sum(-1)
 
 
 def evaluate(
     network: Network,
-    vertices: Float[Tensor, "row 3"],
+    anchor_place: Float[Tensor, "row 3"],
     queries: Queries,
     length: Float[Tensor, "ray sample"],
     distance: Float[Tensor, "ray sample"],
@@ -138,14 +138,14 @@ def evaluate(
 
     Args:
         network: Coarse or fine network, ready for these rays.
-        vertices: Stacked vertices, metres.
+        anchor_place: Where the vertices anchor the field, all frames stacked, metres.
         queries: Samples worth evaluating; ``place`` may have been warped.
         length: Length that each sample stands for, metres.
         distance: Place of each sample along its ray, metres.
         precision: What the network is evaluated under (autocast).
     """
     n_rays, n_samples = distance.shape
-    anchors = anchor(queries.place, vertices, queries.nearest)
+    anchors = anchor(queries.place, anchor_place, queries.nearest)
     ray = torch.div(queries.slot, n_samples, rounding_mode="floor")
     start = None
     if network.vertex_colour is not None:

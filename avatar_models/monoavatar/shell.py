@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from avatar_models.driving_signals import Driving
-from avatar_models.monoavatar.neighbours import build_tree, nearest_vertices, tree_order
+from avatar_models.monoavatar.neighbours import build_tree, nearest_vertices
 from head_geometry.cameras import pixel_rays, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import cut_height_m
@@ -24,6 +24,8 @@ INNER_MARGIN_M = 0.010
 SOLID_M = 0.03
 # Depth looked at where a ray meets the shell from inside, or once only, metres.
 OPEN_SPAN_M = 0.04
+# Anchors follow the hair out to this share of the shell's thickness beyond its base, evenly over this radius, metres.
+LIFT, LIFT_RADIUS_M = 0.7, 0.015
 # The mesh is kept down to this far below the neck cut, metres.
 BELOW_CUT_M = 0.03
 
@@ -35,7 +37,9 @@ class Shell(nn.Module):
         triangle: Triangles above the neck cut, (face, 3).
         is_outer: True for the triangles of the skin, False inside mouth and eyes, (face,).
         thickness_m: How far each vertex is pushed out along its normal, metres, (vertex,).
-        order: Order of the vertices in a spatial index (``neighbours.tree_order``), (vertex,).
+        anchor_offset_m: From each vertex to where it anchors the field (:func:`anchor_offsets`), metres, head
+            axes, (vertex, 3).
+        order: Of the anchors in their spatial index (``neighbours.tree_order``), (vertex,).
 
     Source: own.
     """
@@ -43,6 +47,7 @@ class Shell(nn.Module):
     triangle: Int[Tensor, "face 3"]
     is_outer: Bool[Tensor, " face"]
     thickness_m: Float[Tensor, " vertex"]
+    anchor_offset_m: Float[Tensor, "vertex 3"]
     order: Int[Tensor, " vertex"]
 
     def __init__(self, n_faces: int, n_vertices: int) -> None:
@@ -50,6 +55,7 @@ class Shell(nn.Module):
         self.register_buffer("triangle", torch.zeros(n_faces, 3, dtype=torch.int64))
         self.register_buffer("is_outer", torch.zeros(n_faces, dtype=torch.bool))
         self.register_buffer("thickness_m", torch.full((n_vertices,), BASE_THICKNESS_M))
+        self.register_buffer("anchor_offset_m", torch.zeros(n_vertices, 3))
         self.register_buffer("order", torch.arange(n_vertices))
 
     @classmethod
@@ -63,7 +69,6 @@ class Shell(nn.Module):
         shell = cls(len(triangle), len(model.template)).to(model.template.device)
         shell.triangle.copy_(triangle)
         shell.is_outer.copy_(~inside[triangle].any(1))
-        shell.order.copy_(tree_order(model.template))
         return shell
 
     def normals(self, vertices: Float[Tensor, "vertex 3"]) -> Float[Tensor, "vertex 3"]:
@@ -166,3 +171,24 @@ def spread_thickness(
     weight = torch.exp(-((distance / (0.4 * radius_m)) ** 2)) * near
     smooth = weight @ carried / weight.sum(1)
     return torch.maximum(smooth, carried * 0.9)
+
+
+def anchor_offsets(vertices: Float[Tensor, "vertex 3"], shell: Shell) -> Float[Tensor, "vertex 3"]:
+    """From each vertex to where it anchors the field: away from the head's middle, out into the hair where there is any.
+
+    Centimetres away from a mesh many vertices are nearly equally far, and which of them are nearest changes
+    with every millimetre: hair anchored to the scalp comes out as noise.
+
+    Args:
+        vertices: Neutral vertices, metres.
+        shell: Its thickness is known.
+
+    Source: own.
+    """
+    skin = shell.triangle[shell.is_outer].unique()
+    wanted = LIFT * (shell.thickness_m - BASE_THICKNESS_M).clamp_min(0)
+    weight = torch.exp(-((torch.cdist(vertices, vertices[skin]) / LIFT_RADIUS_M) ** 2))
+    even = weight @ wanted[skin] / weight.sum(1).clamp_min(1e-9)
+    middle = 0.5 * (vertices[skin].amin(0) + vertices[skin].amax(0))
+    outward = nn.functional.normalize(vertices - middle, dim=-1)
+    return torch.minimum(wanted, even)[:, None] * outward

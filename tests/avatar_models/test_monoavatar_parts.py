@@ -26,6 +26,8 @@ from avatar_models.monoavatar.predictors import DisplacementPredictor
 from avatar_models.monoavatar.sampling import ROUND_NUMBER, Queries, keep_open
 from avatar_models.monoavatar.shell import (
     BASE_THICKNESS_M,
+    Shell,
+    anchor_offsets,
     reach_of_pixels,
     spread_thickness,
 )
@@ -350,6 +352,30 @@ def test_thickness_spreads_and_fades():
     assert float(found[50]) >= 0.036
     assert float(found[0]) == pytest.approx(BASE_THICKNESS_M, abs=5e-4)
     assert (found[25:50].diff() >= -1e-6).all()
+
+
+def test_anchors_follow_the_hair_and_stay_on_bare_skin():
+    g = generator()
+    vertices = head_like(600, g)
+    shell = Shell(200, 600)
+    shell.triangle.copy_(torch.arange(600).view(200, 3))
+    shell.is_outer.fill_(True)
+    assert anchor_offsets(vertices, shell).abs().max() == 0
+    is_hair = vertices[:, 1] > 0.03
+    shell.thickness_m[is_hair] = 0.06
+    # Ten vertices that ask for less than those around them, as an ear in long hair does.
+    low = torch.nonzero(vertices[:, 1] > 0.08)[:10, 0]
+    shell.thickness_m[low] = BASE_THICKNESS_M
+    offset = anchor_offsets(vertices, shell)
+    lift = torch.linalg.vector_norm(offset, dim=-1)
+    assert (lift[~is_hair] == 0).all()
+    assert (lift[low] == 0).all()
+    assert (lift <= 0.05).all()
+    assert float(lift[is_hair].max()) > 0.03
+    # Outwards: the head gets larger.
+    grown = torch.linalg.vector_norm(vertices + offset, dim=-1)
+    radius = torch.linalg.vector_norm(vertices, dim=-1)
+    assert (grown[is_hair] - radius[is_hair] >= 0.9 * lift[is_hair]).all()
 
 
 def test_occupancy_opens_what_was_seen_and_its_surroundings():
