@@ -69,10 +69,11 @@ def search_tree(  # noqa: C901
                 n_waiting = n_waiting + 1
             node = near
         else:
-            leaf = node - n_leaves
-            first = wp.rshift(leaf * n_vertices, n_levels)
-            last = wp.rshift((leaf + 1) * n_vertices, n_levels)
-            for s in range(first, last):
+            # The product outgrows 32 bits from 131,072 vertices on.
+            leaf = wp.int64(node - n_leaves)
+            first = wp.rshift(leaf * wp.int64(n_vertices), wp.int64(n_levels))
+            last = wp.rshift((leaf + wp.int64(1)) * wp.int64(n_vertices), wp.int64(n_levels))
+            for s in range(int(first), int(last)):
                 d = wp.length_sq(query - position[s])
                 if d < distance[k - 1]:
                     slot = int(k - 1)

@@ -92,6 +92,16 @@ def test_nearest_vertices_stay_exact_in_the_order_of_another_pose(n):
         assert overlap <= 0
 
 
+def test_nearest_vertices_of_a_scan():
+    g = generator()
+    vertices = head_like(200_000, g)
+    queries = vertices[-50:] + 1e-3 * torch.randn(50, 3, generator=g)
+    found = nearest_vertices(build_tree(vertices), queries, 4)
+    distance = torch.cdist(queries.double(), vertices.double())
+    expected = distance.topk(4, largest=False).values
+    assert torch.allclose(distance.gather(1, found.long()), expected, atol=1e-6)
+
+
 def test_nearest_vertices_of_few_and_of_none():
     vertices = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]])
     tree = build_tree(vertices)
