@@ -8,16 +8,18 @@ The first renders the frames that a trained avatar never saw; the second trains 
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from artifacts.errors import InputError
 from artifacts.kinds import FACE_FIT
+from artifacts.step import run_step
 from artifacts.store import read_artifact
 from avatar_models.avatar_file import load_avatar
 from avatar_models.dataset import DrivingClip, SubjectData
@@ -28,20 +30,38 @@ from avatar_models.registry import make_config
 from avatar_models.trainer import Training
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("head-model", "face-fit"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("avatar", "frames", "matte"):
-        parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--model", default="monoavatar_d")
-    parser.add_argument("--preset", default="tiny")
-    parser.add_argument("--split", default="tail-20")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--train-s", type=float, default=30.0)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
-    parser.add_argument("--count", type=int, default=50, help="frames to render at each size")
-    options = parser.parse_args()
+@dataclass(frozen=True)
+class Options:
+    """Time the rendering, and with `frames` and `matte` the training, of a MonoAvatar."""
+
+    head_model: Path
+    """head_model artifact."""
+    face_fit: Path
+    """face_fit artifact of the clip."""
+    avatar: Path | None = None
+    """Trained avatar, whose frames held out of training are rendered."""
+    frames: Path | None = None
+    """Clip to train on, where no avatar is named."""
+    matte: Path | None = None
+    """Its matte."""
+    model: str = "monoavatar_d"
+    """Registered name of the model to train."""
+    preset: str = "tiny"
+    """Its preset."""
+    split: str = "tail-20"
+    """Which frames train."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    train_s: float = 30.0
+    """Seconds of training."""
+    sizes: tuple[int, ...] = (128, 256)
+    """Sides of the rendered frames, pixels."""
+    count: int = 50
+    """Frames to render at each size."""
+
+
+def main(options: Options) -> None:
+    """Print the times."""
     device = choose_device(options.device)
     if options.avatar is not None:
         avatar, meta = load_avatar(options.avatar, device)
@@ -52,15 +72,13 @@ def main() -> None:
         print(f"{options.model}, preset {options.preset}, {describe_device(device)}")
         avatar, test = train_briefly(options, device)
     else:
-        raise SystemExit("name --avatar, or --frames and --matte")
+        raise InputError("name --avatar, or --frames and --matte")
     for size in options.sizes:
         clip = DrivingClip.load(options.head_model, options.face_fit, (size, size), device)
         report_frames(avatar, clip, test[: options.count], size, device)
 
 
-def train_briefly(
-    options: argparse.Namespace, device: torch.device
-) -> tuple[AvatarModel, list[int]]:
+def train_briefly(options: Options, device: torch.device) -> tuple[AvatarModel, list[int]]:
     """A MonoAvatar after some seconds of training, and the frames kept from it; prints where a step's time goes."""
     side = options.sizes[0]
     data = SubjectData.load(
@@ -153,4 +171,4 @@ def timed(
 
 
 if __name__ == "__main__":
-    main()
+    run_step(Options, main)

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,9 @@ def agreement(reference: Path, clip: Path, landmarker: FaceLandmarker) -> np.nda
     with np.load(reference) as numbers:
         wanted = dict(zip(numbers["frame_index_static"], numbers["points_static"], strict=True))
     errors = []
-    for index, image in enumerate(decode_frames(probe(clip))):
+    info = probe(clip)
+    # The package was given the pixels as they are stored, square or not.
+    for index, image in enumerate(decode_frames(replace(info, size=info.stored_size))):
         if index in wanted:
             found = landmarker.detect_single(image, passes=1)
             if found is None:
