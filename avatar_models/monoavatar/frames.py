@@ -123,7 +123,7 @@ class FrameCache:
         return prepared
 
 
-def fit_thickness(data: SubjectData, shell: Shell) -> None:
+def fit_shell(data: SubjectData, shell: Shell) -> None:
     """Grow the shell until it holds the head's matte (hair, ears) in the training frames, and its anchors with it.
 
     A matte pixel whose ray misses the shell asks the vertex it passes nearest for that much thickness.

@@ -19,7 +19,7 @@ from avatar_models.monoavatar.frames import (
     FrameCache,
     Posed,
     PreparedFrame,
-    fit_thickness,
+    fit_shell,
     pose_head,
     rays_of,
     shell_rays,
@@ -490,7 +490,7 @@ def build_model(config: MonoAvatarConfig, data: SubjectData) -> MonoAvatar:
         background=BackgroundLayer.estimate(data),
     ).to(data.device)
     model.shell.load_state_dict(shell.state_dict())
-    fit_thickness(data, model.shell)
+    fit_shell(data, model.shell)
     model.view_range.measure(data)
     if model.vertex_colour is not None:
         model.vertex_colour.data.copy_(seen_colours(data, model.shell))

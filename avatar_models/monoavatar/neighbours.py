@@ -52,6 +52,11 @@ def tree_order(vertices: Float[Tensor, "vertex 3"]) -> Int[Tensor, " vertex"]:
     """The order that gives a good tree: halves, quarters, ... each split along the longest side of its box.
 
     It serves every pose of a mesh: moved vertices make larger boxes, which cost time and not exactness.
+
+    Args:
+        vertices: Metres, any axes.
+
+    Source: k-d tree (Bentley 1975), split by number of vertices.
     """
     n = len(vertices)
     order = torch.arange(n, device=vertices.device)
@@ -72,7 +77,9 @@ def build_tree(
 
     Args:
         vertices: Metres, any axes.
-        order: From :func:`tree_order`, of these vertices or of the same mesh in another pose.
+        order: From :func:`tree_order`, of these vertices or of the same mesh in another pose; made anew when absent.
+
+    Source: own (boxes of the leaves, then of pairs up to the root).
     """
     vertices = vertices.detach().float()
     if order is None:

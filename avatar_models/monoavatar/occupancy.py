@@ -19,7 +19,7 @@ FORGET = 0.8
 class VertexOccupancy(nn.Module):
     """Largest share of a ray's light that came lately from each bin along each vertex's normal.
 
-    A query falls into the bin of its nearest vertex, by its height above the skin there. Free space and
+    A query falls into the bin of the vertex with the nearest anchor, by its height above the skin there. Free space and
     what always lies hidden behind a surface both contribute nothing and close. Bins never visited in
     training stay closed, so that a new pose shows nothing that no training frame vouched for.
 
@@ -54,7 +54,7 @@ class VertexOccupancy(nn.Module):
 
         Args:
             height_m: Height above the skin along the nearest vertex's normal, metres.
-            nearest: Nearest vertex.
+            nearest: Vertex of the nearest anchor.
             thickness_m: Thickness of the shell at each vertex, metres.
         """
         n_bins = self.share.shape[1]

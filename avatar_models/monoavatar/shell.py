@@ -183,6 +183,9 @@ def anchor_offsets(vertices: Float[Tensor, "vertex 3"], shell: Shell) -> Float[T
         vertices: Neutral vertices, metres.
         shell: Its thickness is known.
 
+    Returns:
+        Metres, head axes; 0 on bare skin.
+
     Source: own.
     """
     skin = shell.triangle[shell.is_outer].unique()
