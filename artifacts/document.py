@@ -37,7 +37,10 @@ def _cell(text: str) -> str:
 
 def _row(name: str, array: ArraySpec) -> str:
     dims = " × ".join(map(str, array.dims)) or "one value"
-    return f"| `{name}` | {array.dtype} | {dims} | {_cell(array.unit)} | {_cell(array.doc)} |"
+    since = f" (since minor version {array.since_minor})" if array.since_minor else ""
+    return (
+        f"| `{name}` | {array.dtype} | {dims} | {_cell(array.unit)} | {_cell(array.doc)}{since} |"
+    )
 
 
 def _section(spec: ArtifactSpec) -> str:

@@ -14,12 +14,14 @@ class ArraySpec:
         dims: Dimension names (equal names have equal lengths in one file) or fixed sizes; ``()`` for one value.
         unit: Physical unit or value convention; ``"1"`` for a pure number.
         doc: One sentence for a reader who sees only the file.
+        since_minor: Minor version that brought the dataset; in files of an older one it reads as zeros.
     """
 
     dtype: str
     dims: tuple[str | int, ...]
     unit: str
     doc: str
+    since_minor: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class ArtifactSpec:
     Attributes:
         kind: Name of the kind, the same word as the step that writes it.
         version: (major, minor); a reader refuses another major and a newer minor.
-        arrays: Dataset name to its ArraySpec; every one must be there and no other may be.
+        arrays: Dataset name to its ArraySpec; every one that the file's version has must be there and no
+            other may be.
         tensor_group: Where set, the file also has an HDF5 group of this name with freely named
             arrays (the state tensors of a network), whose shapes the kind does not fix.
     """

@@ -52,8 +52,14 @@ def _check_dims(where: str, spec: ArraySpec, shape: tuple[int, ...], sizes: dict
             raise ArtifactError(f"{where}: dimension {dim!r} is {size}, expected {want}")
 
 
-def _check_names(where: str, spec: ArtifactSpec, names: set[str]) -> None:
-    missing, extra = spec.arrays.keys() - names, names - spec.arrays.keys()
+def _expected(spec: ArtifactSpec, minor: int) -> dict[str, ArraySpec]:
+    """The datasets that a file of this minor version has."""
+    return {name: array for name, array in spec.arrays.items() if array.since_minor <= minor}
+
+
+def _check_names(where: str, spec: ArtifactSpec, minor: int, names: set[str]) -> None:
+    expected = _expected(spec, minor).keys()
+    missing, extra = expected - names, names - expected
     if missing or extra:
         raise ArtifactError(
             f"{where}: missing datasets {sorted(missing)}, unexpected datasets {sorted(extra)}"
@@ -157,7 +163,7 @@ def open_writer(
             file.attrs["provenance_json"] = encode_provenance(provenance)
             try:
                 yield ArtifactWriter(file, spec, path)
-                _check_file(file, spec, path)
+                _check_file(file, spec, spec.version[1], path)
                 file.flush()
             except BaseException as error:
                 _give_back_space(partial, reserve)
@@ -193,7 +199,7 @@ def write_artifact(
         ArtifactError: an array does not fit ``spec``.
         OSError: the disk is full or the folder is not writable.
     """
-    _check_names(str(path), spec, set(arrays))
+    _check_names(str(path), spec, spec.version[1], set(arrays))
     with open_writer(path, spec, provenance) as writer:
         for name in spec.arrays:
             writer.put(name, arrays[name])
@@ -215,13 +221,14 @@ def _group(file: h5py.File, name: str, path: Path) -> h5py.Group:
     return node
 
 
-def _check_file(file: h5py.File, spec: ArtifactSpec, path: Path) -> None:
+def _check_file(file: h5py.File, spec: ArtifactSpec, minor: int, path: Path) -> dict[str, int]:
+    """Check all datasets; the length of every named dimension."""
     names = set(file.keys())
     if spec.tensor_group:
         names -= {spec.tensor_group}
-    _check_names(str(path), spec, names)
+    _check_names(str(path), spec, minor, names)
     sizes: dict[str, int] = {}
-    for name, array_spec in spec.arrays.items():
+    for name, array_spec in _expected(spec, minor).items():
         dataset, where = _dataset(file, name, path), f"{path}/{name}"
         if array_spec.dtype == "str":
             if dataset.dtype.kind != "S":
@@ -229,9 +236,11 @@ def _check_file(file: h5py.File, spec: ArtifactSpec, path: Path) -> None:
         elif dataset.dtype != np.dtype(array_spec.dtype):
             raise ArtifactError(f"{where}: dtype {dataset.dtype}, expected {array_spec.dtype}")
         _check_dims(where, array_spec, dataset.shape, sizes)
+    return sizes
 
 
-def _check_header(file: h5py.File, spec: ArtifactSpec, path: Path) -> None:
+def _check_header(file: h5py.File, spec: ArtifactSpec, path: Path) -> int:
+    """Check kind and version; the file's minor version."""
     kind = file.attrs.get("artifact_kind")
     if kind != spec.kind:
         raise ArtifactError(f"{path}: holds artifact kind {kind!r}, expected {spec.kind!r}")
@@ -242,15 +251,20 @@ def _check_header(file: h5py.File, spec: ArtifactSpec, path: Path) -> None:
             f"{path}: {kind} version {major}.{minor}, but this code reads {reads}; "
             "update likeness or delete the file so that it is made again"
         )
+    return minor
 
 
 @dataclass(frozen=True)
 class ArtifactReader:
-    """An open, checked artifact whose arrays are read on demand; use through :func:`open_artifact`."""
+    """An open, checked artifact whose arrays are read on demand; use through :func:`open_artifact`.
+
+    Datasets that are newer than the file read as zeros; a dimension that only they have has no length.
+    """
 
     file: h5py.File
     spec: ArtifactSpec
     path: Path
+    sizes: Mapping[str, int]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -259,23 +273,32 @@ class ArtifactReader:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of the dataset ``name``, without reading it."""
+        if self._is_newer(name):
+            dims = self.spec.arrays[name].dims
+            return tuple(dim if isinstance(dim, int) else self.sizes.get(dim, 0) for dim in dims)
         return tuple(_dataset(self.file, name, self.path).shape)
 
-    def read(self, name: str, rows: object = ()) -> np.ndarray:
+    def read(self, name: str, rows: Any = ()) -> np.ndarray:
         """The dataset ``name``, or the part that the h5py selection ``rows`` names (a slice, a sorted index list).
 
         Raises:
             ArtifactError: the bytes cannot be read (a damaged file).
         """
+        dtype = self.spec.arrays[name].dtype
+        if self._is_newer(name):
+            return np.zeros(self.shape(name), "U1" if dtype == "str" else dtype)[rows]
         try:
             value = _dataset(self.file, name, self.path)[rows]
         except OSError as error:
             raise ArtifactError(
                 f"{self.path}/{name}: cannot be read ({error}); delete the file and run again"
             ) from error
-        if self.spec.arrays[name].dtype == "str":
+        if dtype == "str":
             return np.char.decode(np.asarray(value), "utf-8")
         return np.asarray(value)
+
+    def _is_newer(self, name: str) -> bool:
+        return name in self.spec.arrays and name not in self.file
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All arrays of the kind's tensor group, by name.
@@ -320,9 +343,9 @@ def open_artifact(path: Path, *specs: ArtifactSpec) -> Iterator[ArtifactReader]:
     with file:
         kind = file.attrs.get("artifact_kind")
         spec = next((s for s in specs if s.kind == kind), specs[0])
-        _check_header(file, spec, path)
-        _check_file(file, spec, path)
-        yield ArtifactReader(file, spec, path)
+        minor = _check_header(file, spec, path)
+        sizes = _check_file(file, spec, minor, path)
+        yield ArtifactReader(file, spec, path, sizes)
 
 
 def read_artifact(path: Path, spec: ArtifactSpec) -> dict[str, np.ndarray]:

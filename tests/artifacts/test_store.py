@@ -328,3 +328,37 @@ def test_a_lost_tensor_group_is_refused(tmp_path: Path):
     edit(path, lambda file: file.pop("state"))
     with open_artifact(path, spec) as reader, pytest.raises(ArtifactError, match=r"net\.h5/state"):
         reader.tensors()
+
+
+def test_datasets_newer_than_the_file_read_as_zeros(tmp_path: Path) -> None:
+    old = ArtifactSpec("toy", (1, 0), {"value": ArraySpec("float32", ("row",), "1", "Values.")})
+    new = ArtifactSpec(
+        "toy",
+        (1, 1),
+        {
+            **old.arrays,
+            "weight": ArraySpec("float32", ("row", 3), "1", "Weights.", since_minor=1),
+            "word": ArraySpec("str", ("word",), "text", "Words.", since_minor=1),
+        },
+    )
+    path = tmp_path / "toy.h5"
+    write_artifact(path, old, {"value": np.ones(4, np.float32)}, {})
+    read = read_artifact(path, new)
+    assert read["weight"].shape == (4, 3)
+    assert read["weight"].dtype == np.float32
+    assert not read["weight"].any()
+    assert read["word"].shape == (0,)
+    with pytest.raises(ArtifactError, match="missing datasets"):
+        write_artifact(path, new, {"value": np.ones(4, np.float32)}, {})
+    write_artifact(
+        path,
+        new,
+        {
+            "value": np.ones(4, np.float32),
+            "weight": np.ones((4, 3), np.float32),
+            "word": np.array(["a"]),
+        },
+        {},
+    )
+    with pytest.raises(ArtifactError, match=r"reads 1\.0 to 1\.0"):
+        read_artifact(path, old)
