@@ -163,7 +163,7 @@ HEAD_MODEL = ArtifactSpec(
 
 FACE_FIT = ArtifactSpec(
     kind="face_fit",
-    version=(1, 0),
+    version=(1, 1),
     arrays={
         "identity": ArraySpec(
             "float32", ("identity",), "standard deviation", "Shape coefficients of the subject."
@@ -227,6 +227,48 @@ FACE_FIT = ArtifactSpec(
             ("frame",),
             "1",
             "False where the torso was not tracked and its motion was filled in.",
+        ),
+        "vertex_offset": ArraySpec(
+            "float32",
+            ("vertex", 3),
+            HEAD_METRE,
+            "Personal displacement of the neutral mesh beyond its identity: outline, hair, ears, face; 0 without.",
+            since_minor=1,
+        ),
+        "outline_iou": ArraySpec(
+            "float32",
+            ("frame",),
+            "1",
+            "Intersection over union of the posed mesh above the neck cut and the head's matte; 0 where not measured.",
+            since_minor=1,
+        ),
+        "albedo": ArraySpec(
+            "uint8",
+            ("texel_row", "texel_column", 3),
+            RGB,
+            "Colour of the skin without light, on the head model's texture; no texels without a photometric fit.",
+            since_minor=1,
+        ),
+        "albedo_seen": ArraySpec(
+            "uint8",
+            ("texel_row", "texel_column"),
+            OPACITY,
+            "How well each texel was seen; unseen ones are filled in from around.",
+            since_minor=1,
+        ),
+        "light": ArraySpec(
+            "float32",
+            ("lit_frame", 9, 3),
+            "1; linear RGB, camera axes",
+            "Second-order spherical harmonics of each frame's light; no rows without a photometric fit.",
+            since_minor=1,
+        ),
+        "photometric_error": ArraySpec(
+            "float32",
+            ("lit_frame",),
+            "1; sRGB in 0..1",
+            "Mean absolute difference of picture and lit albedo on the skin seen; 0 where not valid.",
+            since_minor=1,
         ),
     },
 )

@@ -278,7 +278,7 @@ class ArtifactReader:
             return tuple(dim if isinstance(dim, int) else self.sizes.get(dim, 0) for dim in dims)
         return tuple(_dataset(self.file, name, self.path).shape)
 
-    def read(self, name: str, rows: Any = ()) -> np.ndarray:
+    def read(self, name: str, rows: Any = ()) -> np.ndarray:  # noqa: ANN401 - h5py's selections have no type
         """The dataset ``name``, or the part that the h5py selection ``rows`` names (a slice, a sorted index list).
 
         Raises:

@@ -85,7 +85,8 @@ class DrivingClip:
                 f"{face_fit}: {found} expressions and joints, but {head_model} has {expected}; "
                 "run face_fit again with this head model"
             )
-        return cls(model, fit, image_size, device)
+        offset = torch.from_numpy(fit["vertex_offset"])
+        return cls(model.personal(offset), fit, image_size, device)
 
     @property
     def n_frames(self) -> int:

@@ -40,7 +40,8 @@ class FittedClip:
                 f"{face_fit}: {fit['expression'].shape[1]} expressions, but the head model has "
                 f"{len(head_model.expression_name)}; run face_fit again with this head model"
             )
-        self.head_model, self.fit, self.size = head_model, fit, size
+        self.head_model = head_model.personal(torch.from_numpy(fit["vertex_offset"]))
+        self.fit, self.size = fit, size
         self.camera_from_head = fit["camera_from_world"] @ fit["world_from_head"]
         width, height = (int(side) for side in fit["image_size"])
         self.intrinsics = resize_intrinsics(

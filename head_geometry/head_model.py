@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from artifacts.errors import InputError
 from artifacts.kinds import HEAD_MODEL
 from artifacts.store import read_artifact
 from head_geometry.rotations import matrix_from_axis_angle
@@ -81,6 +82,25 @@ class HeadModel:
             if isinstance(value, Tensor):
                 moved[field.name] = value.to(device, dtype if value.is_floating_point() else None)
         return replace(self, **moved)
+
+    def personal(self, vertex_offset: Float[Tensor, "any_vertex 3"]) -> HeadModel:
+        """The head of one subject: the template displaced by what no identity can say.
+
+        Args:
+            vertex_offset: ``vertex_offset`` of a ``face_fit``, metres, head axes; no rows mean no displacement
+                (a fit of before there was one).
+
+        Raises:
+            InputError: the offsets are those of another head model.
+        """
+        if len(vertex_offset) == 0:
+            return self
+        if len(vertex_offset) != len(self.template):
+            raise InputError(
+                f"the face fit displaces {len(vertex_offset)} vertices, but the head model has "
+                f"{len(self.template)}; run face_fit again with this head model"
+            )
+        return replace(self, template=self.template + vertex_offset.to(self.template))
 
     def neutral(
         self, identity: Float[Tensor, "*batch identity"]

@@ -72,12 +72,16 @@ def main(options: Options) -> None:
             f"{options.landmarks}: no frame shows a face; choose a clip in which the face is seen"
         )
     settings = make_settings(options)
+    offset = np.zeros((len(head.template), 3), np.float32)
     started = time.perf_counter()
     if options.subject_fit is None:
         fit, torso = fit_clip(options, head, landmarks, settings)
     else:
-        fit = fit_render(read_artifact(options.subject_fit, FACE_FIT), head, landmarks, settings)
+        held = read_artifact(options.subject_fit, FACE_FIT)
+        head = head.personal(torch.from_numpy(held["vertex_offset"]))
+        fit = fit_render(held, head, landmarks, settings)
         torso = no_torso(len(landmarks["valid"]))
+        offset = held["vertex_offset"] if len(held["vertex_offset"]) else offset
     seconds = time.perf_counter() - started
     nme = 0.0 if faceless else float(np.median(fit.nme[landmarks["valid"]]))
     log.info("%d frames in %.1f s, median NME %.4f", len(fit.nme), seconds, nme)
@@ -90,7 +94,7 @@ def main(options: Options) -> None:
     write_artifact(
         options.out,
         FACE_FIT,
-        artifact_arrays(fit, torso, landmarks),
+        artifact_arrays(fit, torso, landmarks, offset),
         make_provenance("preprocessing.face_fit", options, named),
     )
 
@@ -150,7 +154,7 @@ def fit_render(
     landmarks: dict[str, np.ndarray],
     settings: FitSettings,
 ) -> ClipFit:
-    """Fit only the frames; identity, camera and landmark offsets are those of ``held``."""
+    """Fit only the frames of the subject's own ``head``; identity, camera and landmark offsets are those of ``held``."""
     width, height = (int(side) for side in landmarks["image_size"])
     old_width, old_height = (int(side) for side in held["image_size"])
     intrinsics = resize_intrinsics(
@@ -186,7 +190,12 @@ def rest_fit(
     )
 
 
-def artifact_arrays(fit: ClipFit, torso: Torso, landmarks: dict[str, np.ndarray]) -> dict[str, Any]:
+def artifact_arrays(
+    fit: ClipFit,
+    torso: Torso,
+    landmarks: dict[str, np.ndarray],
+    vertex_offset: Float[np.ndarray, "vertex 3"],
+) -> dict[str, Any]:
     """All datasets of the ``face_fit`` artifact."""
     frames = len(fit.nme)
     arrays: dict[str, Any] = {
@@ -200,6 +209,12 @@ def artifact_arrays(fit: ClipFit, torso: Torso, landmarks: dict[str, np.ndarray]
         "landmark_offset": fit.landmark_offset.astype(np.float32),
         "nme": fit.nme.astype(np.float32),
         "valid": landmarks["valid"],
+        "vertex_offset": vertex_offset,
+        "outline_iou": np.zeros(frames, np.float32),
+        "albedo": np.zeros((0, 0, 3), np.uint8),
+        "albedo_seen": np.zeros((0, 0), np.uint8),
+        "light": np.zeros((0, 9, 3), np.float32),
+        "photometric_error": np.zeros(0, np.float32),
     }
     return arrays | {field.name: getattr(torso, field.name) for field in fields(torso)}
 

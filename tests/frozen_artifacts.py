@@ -1,6 +1,6 @@
 """Make one small artifact of every kind at version 1.0, from a fixed seed.
 
-Ran once when the kinds became 1.0: ``python tests/frozen_artifacts.py``. The files are committed
+Runs once when a kind becomes 1.0: ``python tests/frozen_artifacts.py``. The files are committed
 and are not made again; later versions of the project must go on reading them.
 """
 
@@ -20,9 +20,14 @@ FROZEN_VERSION = (1, 0)
 TENSORS = {"layer.0.weight": (3, 2), "layer.0.bias": (3,), "scale": ()}
 
 
+def _first(spec: ArtifactSpec) -> dict[str, ArraySpec]:
+    """The datasets that version 1.0 had."""
+    return {name: array for name, array in spec.arrays.items() if not array.since_minor}
+
+
 def _length(spec: ArtifactSpec, dim: str) -> int:
     """A length of its own for every dimension, so that exchanged dimensions are noticed."""
-    dims = sorted({d for array in spec.arrays.values() for d in array.dims if isinstance(d, str)})
+    dims = sorted({d for array in _first(spec).values() for d in array.dims if isinstance(d, str)})
     return 2 + dims.index(dim)
 
 
@@ -41,7 +46,7 @@ def _values(array: ArraySpec, shape: tuple[int, ...], seed: int) -> np.ndarray:
 def frozen_arrays(spec: ArtifactSpec) -> dict[str, np.ndarray]:
     """The arrays of the frozen artifact of one kind."""
     arrays = {}
-    for name, array in spec.arrays.items():
+    for name, array in _first(spec).items():
         shape = tuple(d if isinstance(d, int) else _length(spec, d) for d in array.dims)
         arrays[name] = _values(array, shape, zlib.crc32(f"{spec.kind}/{name}".encode()))
     return arrays
@@ -58,8 +63,10 @@ def frozen_tensors(spec: ArtifactSpec) -> dict[str, np.ndarray] | None:
 
 
 def main() -> None:
-    """Write every kind."""
+    """Write every kind that has no file yet."""
     for spec in KINDS.values():
+        if (FOLDER / f"{spec.kind}.h5").exists():
+            continue
         if spec.version != FROZEN_VERSION:
             raise SystemExit(f"{spec.kind} is no longer at version 1.0; keep the committed file")
         write_artifact(

@@ -85,6 +85,7 @@ def make_toy_subject(
     folder.mkdir(parents=True, exist_ok=True)
     head = toy_head_model()
     fit = _motion(n_frames, size, seed, invalid_frames)
+    fit["vertex_offset"] = np.zeros_like(head["template"])
     vertices = _posed(head, fit)
     camera = vertices @ fit["world_from_head"][:, :3, :3].swapaxes(1, 2)
     camera = camera + fit["world_from_head"][:, None, :3, 3]
@@ -394,6 +395,11 @@ def _motion(n_frames, size, seed, invalid_frames) -> dict[str, np.ndarray]:
         "torso_from_reference": torso @ np.linalg.inv(torso[0]),
         "torso_reference_frame": np.array(0),
         "torso_valid": np.ones(n_frames, bool),
+        "outline_iou": np.zeros(n_frames),
+        "albedo": np.zeros((0, 0, 3)),
+        "albedo_seen": np.zeros((0, 0)),
+        "light": np.zeros((0, 9, 3)),
+        "photometric_error": np.zeros(0),
     }
     return {name: _stored(FACE_FIT.arrays[name].dtype, array) for name, array in arrays.items()}
 
