@@ -149,7 +149,7 @@ class FitTracks:
 
 
 def score_fits(scores: Scores, render: FitTracks, truth: FitTracks) -> None:
-    """Add expression and pose distances between a fit of the render and the fit that drove it."""
+    """Add expression and pose distances between fits of the render and of the filmed frames by the same estimator."""
     both = render.valid & truth.valid
     reason = "no scored frame that was fitted both in the render and in the truth"
     distances = {

@@ -65,6 +65,8 @@ class Options:
     """``landmarks`` artifact of the render."""
     render_fit: Path
     """``face_fit`` artifact of the render, identity and camera held."""
+    filmed_fit: Path
+    """``face_fit`` artifact of the filmed frames, made in the same way."""
     out: Path
     """``scores`` artifact to write."""
     lpips_weights: tuple[Path, ...] = ()
@@ -210,7 +212,8 @@ def main(options: Options) -> None:
         driver_frame,
     )
     render_fit = read_artifact(options.render_fit, FACE_FIT)
-    score_fits(scores, FitTracks.of(render_fit, rendered), FitTracks.of(clip.fit, driver_frame))
+    filmed_fit = read_artifact(options.filmed_fit, FACE_FIT)
+    score_fits(scores, FitTracks.of(render_fit, rendered), FitTracks.of(filmed_fit, driver_frame))
     scores.put("render_time_s", render_time_s)
     scores.clip |= {
         "frames_per_second": float(len(render_time_s) / max(render_time_s.sum(), 1e-9)),

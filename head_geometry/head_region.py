@@ -67,7 +67,7 @@ def head_region(
     normal, offset = _cut_line(pixels[front], camera_from_head)
     above_line = (normal[1] * y - offset)[:, None] + normal[0] * x
     # Two outlines, not one: between them, below the ears, there is room for a collar.
-    is_skull = model.template[:, 1] > _chin_height_m(model)
+    is_skull = model.template[:, 1] > chin_height_m(model)
     outlines = [part for part in (above & is_skull, above & ~is_skull) if int(part.sum()) > 2]
     in_hull = torch.stack([_inside_hull(pixels[part], x, y) for part in outlines]).amax(0)
     # Collar and shoulders rise above the line: beside the neck only what is close to the mesh is head.
@@ -78,10 +78,10 @@ def head_region(
 
 def cut_height_m(model: HeadModel) -> float:
     """Height (y, head axes) of the neck cut on the mean head, metres."""
-    return _chin_height_m(model) - CUT_BELOW_CHIN_M
+    return chin_height_m(model) - CUT_BELOW_CHIN_M
 
 
-def _chin_height_m(model: HeadModel) -> float:
+def chin_height_m(model: HeadModel) -> float:
     """Height (y, head axes) of the tip of the chin of the mean head, metres."""
     corners = model.template[model.triangle[model.sparse68_face[CHIN]]]
     return float((corners * model.sparse68_barycentric[CHIN][:, None]).sum(0)[1])

@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from preprocessing.fitting.clip import (
 )
 from preprocessing.fitting.model import make_landmark_model
 from preprocessing.fitting.normal import NormalBuilder
+from preprocessing.fitting.refine import PHOTOMETRIC, Looks, PhotometricFit
 from preprocessing.fitting.start import source_camera
 from preprocessing.fitting.torso_clip import Torso, follow_torso, no_torso
 
@@ -59,6 +60,19 @@ class Options:
     """How much smoother than raw: 0.5 halves the expected accelerations' precision, 2 doubles it."""
     landmark_offsets: bool = True
     """Estimate a personal offset for every landmark."""
+    photometric: Literal["none", "light", "full"] = "none"
+    """How much the pictures say besides the landmarks: nothing, little work or much (needs --frames and --matte)."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that the fit of a clip found."""
+
+    fit: ClipFit
+    torso: Torso
+    vertex_offset: Float[np.ndarray, "any_vertex 3"]
+    looks: Looks | None
+    """Only after a photometric fit."""
 
 
 def main(options: Options) -> None:
@@ -72,16 +86,12 @@ def main(options: Options) -> None:
             f"{options.landmarks}: no frame shows a face; choose a clip in which the face is seen"
         )
     settings = make_settings(options)
-    offset = np.zeros((len(head.template), 3), np.float32)
     started = time.perf_counter()
     if options.subject_fit is None:
-        fit, torso = fit_clip(options, head, landmarks, settings)
+        fitted = fit_clip(options, head, landmarks, settings)
     else:
-        held = read_artifact(options.subject_fit, FACE_FIT)
-        head = head.personal(torch.from_numpy(held["vertex_offset"]))
-        fit = fit_render(held, head, landmarks, settings)
-        torso = no_torso(len(landmarks["valid"]))
-        offset = held["vertex_offset"] if len(held["vertex_offset"]) else offset
+        fitted = fit_render(read_artifact(options.subject_fit, FACE_FIT), head, landmarks, settings)
+    fit = fitted.fit
     seconds = time.perf_counter() - started
     nme = 0.0 if faceless else float(np.median(fit.nme[landmarks["valid"]]))
     log.info("%d frames in %.1f s, median NME %.4f", len(fit.nme), seconds, nme)
@@ -94,7 +104,7 @@ def main(options: Options) -> None:
     write_artifact(
         options.out,
         FACE_FIT,
-        artifact_arrays(fit, torso, landmarks, offset),
+        artifact_arrays(fitted, landmarks),
         make_provenance("preprocessing.face_fit", options, named),
     )
 
@@ -115,11 +125,11 @@ def make_settings(options: Options) -> FitSettings:
 
 def fit_clip(
     options: Options, head: HeadModel, landmarks: dict[str, np.ndarray], settings: FitSettings
-) -> tuple[ClipFit, Torso]:
-    """Fit subject and frames of a clip, and follow its torso.
+) -> Fitted:
+    """Fit subject and frames of a clip, to landmarks and, if wanted, to its pictures, and follow its torso.
 
     Raises:
-        InputError: frames are missing or belong to other landmarks.
+        InputError: frames or mattes are missing or belong to other landmarks.
     """
     if options.frames is None:
         raise InputError("face_fit needs --frames (or --subject-fit for renders)")
@@ -138,14 +148,25 @@ def fit_clip(
     builder = NormalBuilder(model)
     subject = fit_subject(builder, seen, focal_px, settings)
     state = fit_frames(builder, subject, seen, settings)
-    fit = describe_fit(head, model, state, seen, points)
+    still = np.zeros((len(head.template), 3), np.float32)
     if options.matte is None:
-        return fit, no_torso(len(points))
+        if options.photometric != "none":
+            raise InputError("face_fit needs --matte for --photometric; give it, or none")
+        fit = describe_fit(head, model, state, seen, points)
+        return Fitted(fit, no_torso(len(points)), still, None)
     with (
         open_artifact(options.frames, FRAMES) as frames,
         open_artifact(options.matte, MATTE) as matte,
     ):
-        return fit, follow_torso(frames, matte, head, fit, landmarks["valid"])
+        looks = None
+        if options.photometric != "none":
+            chosen = settings, PHOTOMETRIC[options.photometric]
+            track, looks = PhotometricFit(head, seen, (frames, matte), chosen).run(model, state)
+            head, model, state = track.head, track.model, track.state
+            still = track.vertex_offset.numpy()
+        fit = describe_fit(head, model, state, seen, points)
+        torso = follow_torso(frames, matte, head, fit, landmarks["valid"])
+    return Fitted(fit, torso, still, looks)
 
 
 def fit_render(
@@ -153,8 +174,12 @@ def fit_render(
     head: HeadModel,
     landmarks: dict[str, np.ndarray],
     settings: FitSettings,
-) -> ClipFit:
-    """Fit only the frames of the subject's own ``head``; identity, camera and landmark offsets are those of ``held``."""
+) -> Fitted:
+    """Fit only the frames; identity, camera, displacement and landmark offsets are those of ``held``."""
+    offset = held["vertex_offset"]
+    head = head.personal(torch.from_numpy(offset))
+    frames = len(landmarks["valid"])
+    torso = no_torso(frames)
     width, height = (int(side) for side in landmarks["image_size"])
     old_width, old_height = (int(side) for side in held["image_size"])
     intrinsics = resize_intrinsics(
@@ -162,7 +187,7 @@ def fit_render(
     )
     identities = int(np.flatnonzero(held["identity"])[-1]) + 1 if held["identity"].any() else 1
     if not landmarks["valid"].any():
-        return rest_fit(held, len(landmarks["valid"]), intrinsics.numpy())
+        return Fitted(rest_fit(held, frames, intrinsics.numpy()), torso, offset, None)
     model = weigh(make_landmark_model(head, identities), settings)
     subject = Subject(
         identity=torch.from_numpy(held["identity"][:identities]).double(),
@@ -172,7 +197,8 @@ def fit_render(
     points = landmarks["points"][..., :2].astype(np.float64)
     seen = observe(model, points, landmarks["valid"], intrinsics[:2, 2], settings)
     state = fit_frames(NormalBuilder(model), subject, seen, settings)
-    return describe_fit(head, model, state, seen, points)
+    fit = describe_fit(head, model, state, seen, points)
+    return Fitted(fit, torso, offset, None)
 
 
 def rest_fit(
@@ -190,14 +216,9 @@ def rest_fit(
     )
 
 
-def artifact_arrays(
-    fit: ClipFit,
-    torso: Torso,
-    landmarks: dict[str, np.ndarray],
-    vertex_offset: Float[np.ndarray, "vertex 3"],
-) -> dict[str, Any]:
+def artifact_arrays(fitted: Fitted, landmarks: dict[str, np.ndarray]) -> dict[str, Any]:
     """All datasets of the ``face_fit`` artifact."""
-    frames = len(fit.nme)
+    fit, looks, frames = fitted.fit, fitted.looks, len(fitted.fit.nme)
     arrays: dict[str, Any] = {
         "identity": fit.identity.astype(np.float32),
         "expression": fit.expression.astype(np.float32),
@@ -209,13 +230,22 @@ def artifact_arrays(
         "landmark_offset": fit.landmark_offset.astype(np.float32),
         "nme": fit.nme.astype(np.float32),
         "valid": landmarks["valid"],
-        "vertex_offset": vertex_offset,
+        "vertex_offset": fitted.vertex_offset,
         "outline_iou": np.zeros(frames, np.float32),
         "albedo": np.zeros((0, 0, 3), np.uint8),
         "albedo_seen": np.zeros((0, 0), np.uint8),
         "light": np.zeros((0, 9, 3), np.float32),
         "photometric_error": np.zeros(0, np.float32),
     }
+    if looks is not None:
+        arrays |= {
+            "outline_iou": looks.outline_iou.astype(np.float32),
+            "albedo": looks.texture.albedo,
+            "albedo_seen": looks.texture.seen,
+            "light": looks.light.astype(np.float32),
+            "photometric_error": looks.photometric_error.astype(np.float32),
+        }
+    torso = fitted.torso
     return arrays | {field.name: getattr(torso, field.name) for field in fields(torso)}
 
 

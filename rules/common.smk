@@ -138,8 +138,16 @@ def release_stale_lock():
         lock.unlink(missing_ok=True)
 
 
+def choose_photometric():
+    """Photometric fit ``auto``: little work for avatars of the preset tiny, much for larger ones."""
+    if config["face_fit"]["photometric"] == "auto":
+        level = "light" if config["preset"] == "tiny" else "full"
+        config["face_fit"]["photometric"] = level
+
+
 check_schema()
 check_names()
+choose_photometric()
 release_stale_lock()
 
 # Steps run with the interpreter that runs Snakemake, also where its environment is not activated, and with the
@@ -247,10 +255,12 @@ def of_driver(kind):
     return lambda wildcards: f"results/{driver_of(wildcards)}/{kind}.h5"
 
 
-def step_options(step):
-    """The section of a step in config.yaml as command-line options."""
+def step_options(step, without=()):
+    """The section of a step in config.yaml as command-line options, but for the keys named in ``without``."""
     words = []
     for key, value in config[step].items():
+        if key in without:
+            continue
         flag = key.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")

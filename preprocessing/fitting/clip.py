@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from preprocessing.fitting.model import (
     pose_points,
     turn_axis_angle,
 )
-from preprocessing.fitting.normal import NormalBuilder, Observations, project_points
+from preprocessing.fitting.normal import NormalBuilder, Observations, Quadratic, project_points
 from preprocessing.fitting.solve import Prior, solve_frames, solve_offsets, solve_shared
 from preprocessing.fitting.start import bridge_gaps, choose_keyframes, start_state
 
@@ -185,7 +186,7 @@ def fit_subject(
     prior = make_prior(model, settings, focal_px)
     state = solve_shared(builder, state, seen, prior, 20)
     if settings.offset_std_m > 0:
-        precision = _offset_precision(model, settings)
+        precision = offset_precision(model, settings)
         for _ in range(2):
             state = solve_offsets(model, state, seen, precision)
             state = solve_shared(builder, state, seen, prior, 3)
@@ -194,7 +195,8 @@ def fit_subject(
     return Subject(state.identity, state.log_focal, state.offset, keyframes)
 
 
-def _offset_precision(model: LandmarkModel, settings: FitSettings) -> Tensor:
+def offset_precision(model: LandmarkModel, settings: FitSettings) -> Float[Tensor, " landmark"]:
+    """Precision of each landmark's personal offset, 1/metre²."""
     std = torch.full((len(model.index),), settings.offset_std_m, dtype=torch.float64)
     std[torch.isin(model.index, torch.tensor(_OPENING_POINTS))] = settings.opening_offset_std_m
     return 1 / std**2
@@ -209,22 +211,42 @@ def fit_frames(
         _shaped(model, subject), seen.points, seen.valid, seen.centre, subject.log_focal
     ).frame
     if subject.keyframes is not None:
-        start = _correct_start(start, subject.keyframes)
+        start = correct_start(start, subject.keyframes)
     state = FitState(subject.identity, subject.log_focal, subject.offset, start)
+    return improve_frames(builder, state, seen, settings)
+
+
+def improve_frames(
+    builder: NormalBuilder,
+    state: FitState,
+    seen: Observations,
+    settings: FitSettings,
+    further: Callable[[FitState, slice], Quadratic] | None = None,
+) -> FitState:
+    """The frames of a state, improved from where they are; the subject is held.
+
+    Args:
+        builder: Of the compared points.
+        state: Of all frames.
+        seen: Detected points of all frames.
+        settings: How smooth the motion is expected to be.
+        further: Makes the data term besides the landmarks of some frames; called once for each window.
+    """
     settings = _allow_motion(settings, state, seen)
-    prior = make_prior(model, settings, float(torch.exp(subject.log_focal)))
+    prior = make_prior(builder.model, settings, float(torch.exp(state.log_focal)))
     frames, overlap = len(state.frame), 100
     solved = []
     for first in range(0, frames, settings.window):
         last = min(first + settings.window, frames)
         begin, end = max(first - overlap, 0), min(last + overlap, frames)
         part = slice(begin, end)
-        window = solve_frames(builder, state.select(part), seen.select(part), prior, 15)
+        term = None if further is None else further(state, part)
+        window = solve_frames(builder, state.select(part), seen.select(part), prior, 15, term)
         solved.append(window.frame[first - begin : last - begin])
-    return FitState(subject.identity, subject.log_focal, subject.offset, torch.cat(solved))
+    return FitState(state.identity, state.log_focal, state.offset, torch.cat(solved))
 
 
-def _correct_start(start: Float[Tensor, "frame unknown"], known: FittedFrames) -> Tensor:
+def correct_start(start: Float[Tensor, "frame unknown"], known: FittedFrames) -> Tensor:
     """``start`` moved by what the known frames differ from it, interpolated between them."""
     difference = torch.zeros_like(start)
     difference[known.index] = known.frame - start[known.index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from head_geometry.head_model import HeadModel
 from head_geometry.rotations import matrix_from_axis_angle, skew
+from head_geometry.surface_points import SurfacePoints
 from preprocessing.fitting.landmarks import IRISES, landmark_weights, opening_pairs
 
 # Frontal head in OpenCV camera axes; the rotation unknown of a frame is relative to it.
@@ -38,7 +39,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class LandmarkModel:
-    """Compared points: position = mean + identity + expression + personal offset, then joint turns. Float64.
+    """Compared points: position = mean + identity + expression + personal offset, then joint turns.
 
     Metres, head axes. ``weight`` covers the points and then the pairs; ``lower`` and ``upper`` bound each
     expression coefficient.
@@ -112,29 +113,37 @@ def make_landmark_model(model: HeadModel, identities: int) -> LandmarkModel:
     pairs, pair_weight = opening_pairs()
     kept = [i for i, (upper, lower) in enumerate(pairs) if upper in row_of and lower in row_of]
     pair_rows = [[row_of[int(point)] for point in pairs[i]] for i in kept]
-
-    corner = model.triangle[model.mediapipe_face[index]]
-    barycentric = model.mediapipe_barycentric[index]
-
-    def at_landmarks(field: Tensor) -> Tensor:
-        return (field[..., corner, :] * barycentric[..., None]).sum(-2)
-
-    identity = model.identity_basis[:identities] * model.identity_std[:identities, None, None]
-    expression = at_landmarks(model.expression_basis)
-    moves_gaze = _moves_irises(expression, index) if "eye_left" in model.joint_name else []
+    face = model.mediapipe_face[index]
+    points = SurfacePoints(face, model.triangle[face], model.mediapipe_barycentric[index])
+    compared = make_point_model(model, points, identities)
+    moves_gaze = _moves_irises(compared.expression, index) if "eye_left" in model.joint_name else []
     lower, upper = model.expression_lower.clone(), model.expression_upper.clone()
     lower[moves_gaze] = 0
     upper[moves_gaze] = 0
-    return LandmarkModel(
+    return replace(
+        compared,
         index=torch.from_numpy(index),
-        mean=at_landmarks(model.template),
-        identity=at_landmarks(identity),
-        expression=expression,
-        turns=_make_turns(model, corner, barycentric, identity),
         pair=torch.tensor(pair_rows, dtype=torch.long).reshape(-1, 2),
         weight=torch.from_numpy(np.concatenate([trust[index], pair_weight[kept]])),
         lower=lower,
         upper=upper,
+    )
+
+
+def make_point_model(model: HeadModel, points: SurfacePoints, identities: int) -> LandmarkModel:
+    """Any places on ``model`` as points of a fit, in the model's precision: all of weight 1, no pairs."""
+    identity = model.identity_basis[:identities] * model.identity_std[:identities, None, None]
+    count = len(points.face)
+    return LandmarkModel(
+        index=torch.arange(count),
+        mean=points.at(model.template),
+        identity=points.at(identity),
+        expression=points.at(model.expression_basis),
+        turns=_make_turns(model, points, identity),
+        pair=torch.zeros(0, 2, dtype=torch.long),
+        weight=torch.ones(count, dtype=model.template.dtype),
+        lower=model.expression_lower,
+        upper=model.expression_upper,
         name=model.expression_name,
     )
 
@@ -147,15 +156,13 @@ def _moves_irises(expression: Tensor, index: np.ndarray) -> list[int]:
     return (size > GAZE_EXPRESSION_M).nonzero()[:, 0].tolist()
 
 
-def _make_turns(
-    model: HeadModel, corner: Tensor, barycentric: Tensor, identity: Tensor
-) -> tuple[Turn, ...]:
+def _make_turns(model: HeadModel, points: SurfacePoints, identity: Tensor) -> tuple[Turn, ...]:
     turns, column = [], 0
     for joint, name in enumerate(model.joint_name):
         axes = _TURNED_AXES.get(name)
         if axes is None:
             continue
-        share = model.skin_weight[corner, joint] * barycentric
+        share = model.skin_weight[points.corner, joint] * points.barycentric
         rows = (share.sum(1) > 1e-3).nonzero()[:, 0]
         share = share[rows]
         regressor = model.joint_regressor[joint]
@@ -164,12 +171,12 @@ def _make_turns(
             field: Tensor,
             centre: Tensor,
             share: Tensor = share,
-            chosen: Tensor = corner[rows],
+            chosen: Tensor = points.corner[rows],
         ) -> Tensor:
             relative = field[..., chosen, :] - centre[..., None, None, :]
             return (relative * share[..., None]).sum(-2)
 
-        zero = torch.zeros(len(model.expression_basis), 3, dtype=torch.float64)
+        zero = torch.zeros(len(model.expression_basis), 3, dtype=identity.dtype)
         turns.append(
             Turn(
                 joint=joint,
@@ -222,6 +229,6 @@ def pose_points(model: LandmarkModel, state: FitState) -> Posed:
         turned = arm @ matrix_from_axis_angle(turn_axis_angle(turn, angles)).mT
         head[:, turn.rows] += turned - arm
         turned_arms.append(turned)
-    rotation = matrix_from_axis_angle(state.frame[:, -6:-3]) @ FRONTAL
+    rotation = matrix_from_axis_angle(state.frame[:, -6:-3]) @ FRONTAL.to(state.frame.dtype)
     camera = head @ rotation.mT + state.frame[:, None, -3:]
     return Posed(rotation, head, camera, tuple(turned_arms))

@@ -69,6 +69,67 @@ class Normal:
     shared: SharedBlocks | None
 
 
+@dataclass(frozen=True)
+class Quadratic:
+    """A further data term, known by its normal equations at one state: what photographs say, say.
+
+    Attributes:
+        at: Where it was linearised.
+        normal: Its normal equations there; with shared blocks where identity and focal length may move.
+    """
+
+    at: FitState
+    normal: Normal
+
+    def select(self, frames: slice) -> Quadratic:
+        """A part of the frames; the shared unknowns are held."""
+        normal = self.normal
+        part = Normal(normal.matrix[frames], normal.gradient[frames], None)
+        return Quadratic(self.at.select(frames), part)
+
+    def normal_at(self, state: FitState) -> Normal:
+        """The normal equations moved to another state."""
+        frame, shared = self._moved(state)
+        normal, blocks = self.normal, self.normal.shared
+        gradient = normal.gradient + (normal.matrix @ frame[..., None])[..., 0]
+        if blocks is None:
+            return Normal(normal.matrix, gradient, None)
+        gradient = gradient + torch.einsum("fsu,s->fu", blocks.cross, shared)
+        shared_gradient = blocks.gradient + blocks.matrix @ shared
+        shared_gradient = shared_gradient + torch.einsum("fsu,fu->s", blocks.cross, frame)
+        return Normal(
+            normal.matrix, gradient, SharedBlocks(blocks.matrix, shared_gradient, blocks.cross)
+        )
+
+    def cost(self, state: FitState) -> float:
+        """Cost beyond the one where it was linearised (twice the gradient is the slope, as everywhere here)."""
+        frame, shared = self._moved(state)
+        there, here = self.normal_at(state), self.normal
+        cost = (frame * (there.gradient + here.gradient)).sum()
+        if there.shared is not None and here.shared is not None:
+            cost = cost + (shared * (there.shared.gradient + here.shared.gradient)).sum()
+        return float(cost)
+
+    def _moved(self, state: FitState) -> tuple[Tensor, Tensor]:
+        """Steps from where it was linearised; that of the depth without what the focal length takes along."""
+        zoom = state.log_focal - self.at.log_focal
+        frame = state.frame - self.at.frame
+        frame[:, -1] -= zoom * self.at.frame[:, -1]
+        return frame, torch.cat([state.identity - self.at.identity, zoom[None]])
+
+
+def add_normals(first: Normal, second: Normal) -> Normal:
+    """Sum of two data terms; shared blocks only where both have them."""
+    shared = None
+    if first.shared is not None and second.shared is not None:
+        shared = SharedBlocks(
+            first.shared.matrix + second.shared.matrix,
+            first.shared.gradient + second.shared.gradient,
+            first.shared.cross + second.shared.cross,
+        )
+    return Normal(first.matrix + second.matrix, first.gradient + second.gradient, shared)
+
+
 def project_points(
     camera: Float[Tensor, "frame landmark 3"], log_focal: Tensor, centre: Tensor
 ) -> Float[Tensor, "frame landmark 2"]:
@@ -112,12 +173,12 @@ def image_jacobian(
     return torch.cat([jacobian, 0.5 * (upper + lower)], 1)
 
 
-def _motion_columns(
+def motion_columns(
     model: LandmarkModel, state: FitState, posed: Posed
 ) -> Float[Tensor, "frame row 3 motion"]:
     """Displacement of each point (head axes) by each joint angle, rotation and translation unknown."""
     frames, points = posed.head.shape[:2]
-    columns = torch.zeros(frames, points, 3, model.turn_unknowns + 6, dtype=torch.float64)
+    columns = posed.head.new_zeros(frames, points, 3, model.turn_unknowns + 6)
     start = model.expressions
     angles = state.frame[:, start : start + model.turn_unknowns]
     for turn, arm in zip(model.turns, posed.turned_arm, strict=True):
@@ -169,7 +230,7 @@ class NormalBuilder:
         weighted = jacobian * residuals.weight[..., None, None]
         metric = weighted.mT @ jacobian
         force = (weighted.mT @ residuals.value[..., None])[..., 0]
-        motion = _motion_columns(model, state, residuals.posed)
+        motion = motion_columns(model, state, residuals.posed)
         light, coarse = metric.float(), motion.float()
         pull = light @ coarse
 

@@ -17,7 +17,9 @@ from preprocessing.fitting.normal import (
     Normal,
     NormalBuilder,
     Observations,
+    Quadratic,
     Residuals,
+    add_normals,
     evaluate,
     image_jacobian,
 )
@@ -178,7 +180,12 @@ def _minimise(
 
 
 def solve_shared(
-    builder: NormalBuilder, state: FitState, seen: Observations, prior: Prior, iterations: int
+    builder: NormalBuilder,
+    state: FitState,
+    seen: Observations,
+    prior: Prior,
+    iterations: int,
+    further: Quadratic | None = None,
 ) -> FitState:
     """Fit identity, focal length and the unknowns of a set of frames, without any order in time.
 
@@ -188,6 +195,7 @@ def solve_shared(
         seen: Detected points of the same frames.
         prior: What is known before.
         iterations: At most this many steps.
+        further: A data term besides the landmarks, with shared blocks.
 
     Source: own (Levenberg–Marquardt with the Schur complement of the arrow-shaped matrix).
     """
@@ -195,10 +203,13 @@ def solve_shared(
 
     def linearise(state: FitState, residuals: Residuals) -> Callable[[float], FitState]:
         normal = builder.build(state, residuals, seen, shared=True)
+        if further is not None:
+            normal = add_normals(normal, further.normal_at(state))
         return lambda damping: _arrow_step(model, state, normal, prior, fixed, damping)
 
     def prior_cost(state: FitState) -> float:
-        return _shared_prior_cost(model, state, prior, fixed)
+        extra = 0.0 if further is None else further.cost(state)
+        return _shared_prior_cost(model, state, prior, fixed) + extra
 
     return _minimise(model, state, seen, linearise, prior_cost, iterations)
 
@@ -281,12 +292,17 @@ def solve_offsets(
 # The banded solver is scipy's, with threads of its own; between torch's they wait for each other: half the speed.
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def solve_frames(
-    builder: NormalBuilder, state: FitState, seen: Observations, prior: Prior, iterations: int
+    builder: NormalBuilder,
+    state: FitState,
+    seen: Observations,
+    prior: Prior,
+    iterations: int,
+    further: Quadratic | None = None,
 ) -> FitState:
     """Fit the unknowns of consecutive frames together with their smoothness in time; the shared ones are held.
 
     The prior on second differences looks both ways in time, so nothing lags; invalid frames have no data
-    and take what the prior carries over from their neighbours.
+    and take what the prior carries over from their neighbours. ``further`` is a data term besides the landmarks.
 
     Source: own (Levenberg–Marquardt; block-pentadiagonal normal equations by banded Cholesky).
     """
@@ -294,6 +310,8 @@ def solve_frames(
 
     def linearise(state: FitState, residuals: Residuals) -> Callable[[float], FitState]:
         normal = builder.build(state, residuals, seen, shared=False)
+        if further is not None:
+            normal = add_normals(normal, further.normal_at(state))
         coupling = _TimeCoupling.around(state.frame, prior)
         gradient = normal.gradient + state.frame @ fixed + coupling.times(state.frame)
 
@@ -306,7 +324,8 @@ def solve_frames(
         return trial
 
     def prior_cost(state: FitState) -> float:
-        return _time_cost(state.frame, prior, fixed)
+        extra = 0.0 if further is None else further.cost(state)
+        return _time_cost(state.frame, prior, fixed) + extra
 
     return _minimise(model, state, seen, linearise, prior_cost, iterations)
 

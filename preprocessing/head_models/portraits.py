@@ -11,6 +11,7 @@ from torch import Tensor
 
 from head_geometry.cameras import project, transform
 from head_geometry.head_model import HeadModel
+from head_geometry.normals import vertex_normals
 from head_geometry.rasteriser import Raster, rasterise
 from head_geometry.rotations import matrix_from_axis_angle
 
@@ -165,18 +166,6 @@ class Photographer:
         albedo[model.part_vertices("eye_left", "eye_right")] = torch.tensor([0.75, 0.73, 0.72])
         strength = self._brow[:, None] * random.uniform(0.4, 1.0)
         return albedo * (1 - strength) + hair * strength
-
-
-def vertex_normals(
-    vertices: Float[Tensor, "vertex 3"], triangle: Tensor
-) -> Float[Tensor, "vertex 3"]:
-    """Unit normals, area-weighted over the triangles around each vertex, pointing outwards."""
-    corners = vertices[triangle]
-    face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = torch.zeros_like(vertices)
-    for corner in range(3):
-        total = total.index_add(0, triangle[:, corner], face)
-    return torch.nn.functional.normalize(total, dim=-1)
 
 
 def _brow_amount(model: HeadModel) -> Float[Tensor, " vertex"]:

@@ -72,6 +72,7 @@ def _score(subject: ToySubject, render: ToyRender) -> Path:
         head_model=subject.head_model,
         render_landmarks=render.landmarks,
         render_fit=render.fit,
+        filmed_fit=subject.face_fit,
         out=render.folder / "scores.h5",
     )
     score(options)

@@ -29,6 +29,7 @@ def score(subject, render, **changes):
         "head_model": subject.head_model,
         "render_landmarks": render.landmarks,
         "render_fit": render.fit,
+        "filmed_fit": subject.face_fit,
         "out": out,
     }
     main(Options(**{**options, **changes}))

@@ -17,7 +17,7 @@ from preprocessing.fitting.clip import (
     FitSettings,
     FittedFrames,
     Subject,
-    _correct_start,
+    correct_start,
     describe_fit,
     fit_frames,
     fit_subject,
@@ -409,7 +409,7 @@ def test_frames_are_asked_for(tmp_path, head, truth):
 def test_the_start_passes_through_the_keyframes_and_keeps_the_motion_between_them():
     start = torch.tensor([[0.0], [5.0], [1.0], [7.0], [0.0]], dtype=torch.float64)
     known = FittedFrames(torch.tensor([0, 2]), torch.tensor([[1.0], [4.0]], dtype=torch.float64))
-    assert _correct_start(start, known)[:, 0].tolist() == [1, 7, 4, 10, 3]
+    assert correct_start(start, known)[:, 0].tolist() == [1, 7, 4, 10, 3]
 
 
 def test_damping_is_felt_after_one_bad_step_and_rests_after_a_rescued_one():
