@@ -1,0 +1,214 @@
+"""The lag between sound and mouth: how well the mouth opening follows from the sound heard some frames later or earlier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int16
+from scipy.ndimage import uniform_filter1d
+
+from preprocessing.audio_feature_kinds import FeatureTrack, LogMel, resample_track
+
+MAX_LAG = 15
+# Regression from one frame's spectrum: a window of several frames would find the sound again at a wrong lag, which
+# flattens the peak (three and five frames spread the lag of 5 s pieces of one clip from 0.2 to 3 frames).
+BANDS = 20
+RIDGE = 0.5
+BLOCKS = 10
+# Slow drifts of the opening (head pose, moods) have nothing to do with the sound.
+DRIFT_S = 2.0
+# The opening moved round the clip by so many different amounts tells what scores chance alone reaches.
+CHANCE_SHIFTS = 99
+RESAMPLINGS = 200
+# A lag counts when at most one in twenty chance results scores as well ...
+MIN_CONFIDENCE = 0.95
+# ... and its score is at least this: below, sound explains less than 2 % of the motion.
+MIN_SCORE = 0.15
+MIN_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class LagEstimate:
+    """What the regression found.
+
+    Attributes:
+        lag: Candidate lags in frames; positive: the sound is late.
+        score: Correlation of the opening with its prediction, for each lag.
+        chance_score: Score that the best lag of only one in twenty chance results exceeds.
+        confidence: Share of chance results that score less than the best lag found, 0..1.
+        is_found: There is a lag that is better than chance, and it lies inside the range.
+        lag_frames: The best lag, between frames too; 0 where not found.
+        lag_std_frames: Its standard deviation over resampled blocks of the clip; 0 where not found.
+        predicted: Opening predicted from the sound at the best lag; 0 in frames that were not used.
+        is_used: Frames that the regression was tested on.
+    """
+
+    lag: np.ndarray
+    score: Float32[np.ndarray, " lag"]
+    chance_score: float
+    confidence: float
+    is_found: bool
+    lag_frames: float
+    lag_std_frames: float
+    predicted: Float32[np.ndarray, " frame"]
+    is_used: Bool[np.ndarray, " frame"]
+
+
+def estimate_lag(
+    opening: Float64[np.ndarray, " frame"],
+    valid: Bool[np.ndarray, " frame"],
+    audio: Int16[np.ndarray, " sample"],
+    rate_hz: int,
+    frame_rate_hz: float,
+) -> LagEstimate:
+    """Lag of the sound behind the mouth, by cross-validated ridge regression at every candidate lag.
+
+    For each lag the mouth opening of a frame is predicted from the mel spectrum of the sound that many frames later.
+    The clip is cut into ten blocks, each predicted by a regression on the others; the score is the correlation of
+    prediction and truth. All lags are tested on the same frames. The same with the opening moved round the clip gives
+    the scores of chance. Where the clip is too short, silent or the mouth does not move, nothing is found.
+
+    Args:
+        opening: Mouth opening of every frame.
+        valid: Frames in which it is known.
+        audio: Mono sound from the first frame on.
+        rate_hz: Its rate.
+        frame_rate_hz: Frames per second.
+
+    Source: own.
+    """
+    n_frames = len(opening)
+    lags = np.arange(-MAX_LAG, MAX_LAG + 1)
+    keep = np.flatnonzero(valid)
+    keep = keep[(keep >= MAX_LAG) & (keep < n_frames - MAX_LAG)]
+    spectrum = _spectrum(audio, rate_hz, n_frames, frame_rate_hz)
+    target = _without_drift(opening, valid, frame_rate_hz)[keep]
+    if len(keep) < MIN_SECONDS * frame_rate_hz or target.std() == 0 or not spectrum.any():
+        return _nothing_found(lags, n_frames)
+    targets = _with_chance(target)
+    predictions = np.stack([_predict(spectrum[keep + lag], targets) for lag in lags])
+    sums = _block_sums(predictions, targets)
+    scores = _correlation(sums.sum(axis=1))
+    own, chance = scores[:, 0], scores[:, 1:].max(axis=0)
+    best = int(own.argmax())
+    confidence = float(np.mean(chance < own[best]))
+    inside = 0 < best < len(lags) - 1
+    is_found = bool(confidence >= MIN_CONFIDENCE and own[best] >= MIN_SCORE and inside)
+    predicted, is_used = np.zeros(n_frames, np.float32), np.zeros(n_frames, dtype=bool)
+    predicted[keep] = predictions[best, :, 0] + (opening[keep] - target)
+    is_used[keep] = True
+    return LagEstimate(
+        lag=lags,
+        score=own.astype(np.float32),
+        chance_score=float(np.quantile(chance, MIN_CONFIDENCE)),
+        confidence=confidence,
+        is_found=is_found,
+        lag_frames=peak_of(own) - MAX_LAG if is_found else 0.0,
+        lag_std_frames=_peak_deviation(sums[..., 0]) if is_found else 0.0,
+        predicted=predicted,
+        is_used=is_used,
+    )
+
+
+def _nothing_found(lags: np.ndarray, n_frames: int) -> LagEstimate:
+    return LagEstimate(
+        lag=lags,
+        score=np.zeros(len(lags), np.float32),
+        chance_score=0.0,
+        confidence=0.0,
+        is_found=False,
+        lag_frames=0.0,
+        lag_std_frames=0.0,
+        predicted=np.zeros(n_frames, np.float32),
+        is_used=np.zeros(n_frames, dtype=bool),
+    )
+
+
+def _spectrum(
+    audio: Int16[np.ndarray, " sample"], rate_hz: int, n_frames: int, frame_rate_hz: float
+) -> Float64[np.ndarray, "frame band"]:
+    """Mel spectrum at every frame, neighbouring bands averaged."""
+    track = LogMel().extract(audio, rate_hz)
+    bands = track.values.reshape(len(track.values), BANDS, -1).mean(axis=2)
+    coarse = FeatureTrack(bands, track.rate_hz, track.start_s)
+    return resample_track(coarse, np.arange(n_frames) / frame_rate_hz, frame_rate_hz).astype(float)
+
+
+def _without_drift(
+    opening: Float64[np.ndarray, " frame"], valid: Bool[np.ndarray, " frame"], frame_rate_hz: float
+) -> Float64[np.ndarray, " frame"]:
+    """The opening minus its mean over two seconds of valid frames around."""
+    length = int(DRIFT_S * frame_rate_hz) | 1
+    weight = uniform_filter1d(valid.astype(float), length, mode="nearest")
+    mean = uniform_filter1d(opening * valid, length, mode="nearest")
+    return (opening - np.divide(mean, weight, out=np.zeros_like(mean), where=weight > 0)) * valid
+
+
+def _with_chance(
+    target: Float64[np.ndarray, " frame"],
+) -> Float64[np.ndarray, "frame series"]:
+    """The target, then the target moved round the clip, by more than any lag that is looked at."""
+    distance = min(2 * MAX_LAG, len(target) // 3)
+    shifts = np.linspace(distance, len(target) - distance, CHANCE_SHIFTS).astype(int)
+    return np.stack([target, *(np.roll(target, shift) for shift in shifts)], axis=1)
+
+
+def _block_of(n_frames: int) -> np.ndarray:
+    return np.arange(n_frames) * BLOCKS // n_frames
+
+
+def _predict(
+    features: Float64[np.ndarray, "frame band"], targets: Float64[np.ndarray, "frame series"]
+) -> Float64[np.ndarray, "frame series"]:
+    """Every target predicted from the features of its frame, by ridge regression on the other blocks."""
+    spread = features.std(axis=0)
+    features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    blocks = _block_of(len(features))
+    result = np.empty_like(targets)
+    for block in range(BLOCKS):
+        others = blocks != block
+        given, wanted = features[others], targets[others]
+        mean = wanted.mean(axis=0)
+        gram = given.T @ given + RIDGE * len(given) * np.eye(features.shape[1])
+        weights = np.linalg.solve(gram, given.T @ (wanted - mean))
+        result[~others] = features[~others] @ weights + mean
+    return result
+
+
+def _block_sums(
+    predictions: Float64[np.ndarray, "lag frame series"],
+    targets: Float64[np.ndarray, "frame series"],
+) -> Float64[np.ndarray, "lag block 6 series"]:
+    """Per block the sums of 1, p, t, p², t², p t: what a correlation over any set of blocks is made of."""
+    starts = np.flatnonzero(np.diff(_block_of(len(targets)), prepend=-1))
+    wanted = np.broadcast_to(targets, predictions.shape)
+    terms = (np.ones_like(predictions), predictions, wanted)
+    terms += (predictions**2, wanted**2, predictions * wanted)
+    return np.stack([np.add.reduceat(term, starts, axis=1) for term in terms], axis=2)
+
+
+def _correlation(
+    sums: Float64[np.ndarray, "*rest 6 series"],
+) -> Float64[np.ndarray, "*rest series"]:
+    n, p, t, pp, tt, pt = np.moveaxis(sums, -2, 0)
+    spread = np.maximum((n * pp - p**2) * (n * tt - t**2), 0.0)
+    return np.divide(n * pt - p * t, np.sqrt(spread), out=np.zeros_like(pt), where=spread > 0)
+
+
+def peak_of(score: Float64[np.ndarray, " lag"]) -> float:
+    """Place of the greatest score, between the samples: the top of a parabola through it and its neighbours."""
+    best = int(score.argmax())
+    if not 0 < best < len(score) - 1:
+        return float(best)
+    before, top, after = score[best - 1 : best + 2]
+    bend = before - 2 * top + after
+    return best + (0.5 * (before - after) / bend if bend < 0 else 0.0)
+
+
+def _peak_deviation(sums: Float64[np.ndarray, "lag block 6"]) -> float:
+    """Standard deviation of the peak when blocks are drawn with replacement (bootstrap)."""
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, sums.shape[1], (RESAMPLINGS, sums.shape[1]))
+    peaks = [peak_of(_correlation(sums[:, draw].sum(axis=1)[..., None])[:, 0]) for draw in draws]
+    return float(np.std(peaks))
