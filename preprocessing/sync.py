@@ -20,6 +20,7 @@ LOGGER = logging.getLogger(__name__)
 
 # Less is not seen, and is within what lips lead the sound by when people speak.
 TOLERATED_FRAMES = 2.0
+SURE_CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Options:
     """``landmarks`` artifact of the same clip."""
     out: Path
     """The ``sync`` artifact to write."""
+
+
+def is_out_of_step(estimate: LagEstimate) -> bool:
+    """Whether the lag is beyond what does not matter, its uncertainty allowed for."""
+    return abs(estimate.lag_frames) - estimate.lag_std_frames > TOLERATED_FRAMES
 
 
 def verdict(estimate: LagEstimate, has_audio: bool, mending_shift_s: float) -> str:
@@ -49,8 +55,15 @@ def verdict(estimate: LagEstimate, has_audio: bool, mending_shift_s: float) -> s
     late += " late" if estimate.lag_frames >= 0 else " early"
     if abs(estimate.lag_frames) <= TOLERATED_FRAMES:
         return f"in step: the sound is {late}"
+    if not is_out_of_step(estimate):
+        return (
+            f"the sound is {late}, perhaps within the {TOLERATED_FRAMES:g} frames that do not matter; a longer clip "
+            "would tell"
+        )
+    likely = "" if estimate.confidence >= SURE_CONFIDENCE else "probably "
     return (
-        f"the sound is {late} against the lips; audio_shift_s: {mending_shift_s:.3f} would mend it"
+        f"the sound is {likely}{late} against the lips (confidence {estimate.confidence:.2f}); "
+        f"audio_shift_s: {mending_shift_s:.3f} would mend it"
     )
 
 
@@ -78,8 +91,8 @@ def main(options: Options) -> None:
     if estimate.is_found:
         mending_shift_s = round(applied_s - estimate.lag_frames / frame_rate_hz, 3)
     sentence = verdict(estimate, has_audio, mending_shift_s)
-    beyond = abs(estimate.lag_frames) > TOLERATED_FRAMES
-    LOGGER.log(logging.WARNING if beyond else logging.INFO, "%s: %s", options.frames, sentence)
+    level = logging.WARNING if is_out_of_step(estimate) else logging.INFO
+    LOGGER.log(level, "%s: %s", options.frames, sentence)
     arrays = {
         "lag": estimate.lag.astype(np.int32),
         "score": estimate.score,
