@@ -169,8 +169,8 @@ rule audio_features:
         frames="results/{subject}/frames.h5",
         given=subject_audio_file,
     output:
-        "results/{subject}/audio_features.h5",
-        AUD_NPY,
+        features="results/{subject}/audio_features.h5",
+        npy=AUD_NPY,
     log:
         "results/logs/{subject}/audio_features.log",
     benchmark:
@@ -188,7 +188,7 @@ rule audio_features:
     shell:
         "python -m preprocessing.audio_features"
         " --frames {input.frames:q}"
-        " --out {output[0]:q}"
+        " --out {output.features:q}"
         " {params.options:q}"
         " > {log:q} 2>&1"
 

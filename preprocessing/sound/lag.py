@@ -88,8 +88,12 @@ def estimate_lag(
     spectrum = _spectrum(audio, rate_hz, n_frames, frame_rate_hz)
     spectrum = _without_drift(spectrum, np.ones(n_frames, dtype=bool), frame_rate_hz)
     targets = _with_chance(target)
-    predictions = np.stack([_predict(spectrum[keep + lag], targets) for lag in lags])
-    sums = _block_sums(predictions, targets)
+    own_predictions, block_sums = [], []
+    for lag in lags:  # one lag's predictions at a time: those of a long clip are large
+        prediction = _predict(spectrum[keep + lag], targets)
+        own_predictions.append(prediction[:, 0])
+        block_sums.append(_block_sums(prediction, targets))
+    sums = np.stack(block_sums)
     scores = _correlation(sums.sum(axis=1))
     own, chance = scores[:, 0], scores[:, 1:].max(axis=0)
     best = int(own.argmax())
@@ -97,7 +101,7 @@ def estimate_lag(
     inside = 0 < best < len(lags) - 1
     is_found = bool(confidence >= MIN_CONFIDENCE and own[best] >= MIN_SCORE and inside)
     predicted, is_used = np.zeros(n_frames, np.float32), np.zeros(n_frames, dtype=bool)
-    predicted[keep] = predictions[best, :, 0] + (opening[keep] - target)
+    predicted[keep] = own_predictions[best] + (opening[keep] - target)
     is_used[keep] = True
     return LagEstimate(
         lag=lags,
@@ -188,15 +192,13 @@ def _predict(
 
 
 def _block_sums(
-    predictions: Float64[np.ndarray, "lag frame series"],
-    targets: Float64[np.ndarray, "frame series"],
-) -> Float64[np.ndarray, "lag block 6 series"]:
+    prediction: Float64[np.ndarray, "frame series"], target: Float64[np.ndarray, "frame series"]
+) -> Float64[np.ndarray, "block 6 series"]:
     """Per block the sums of 1, p, t, p², t², p t: what a correlation over any set of blocks is made of."""
-    starts = np.flatnonzero(np.diff(_block_of(len(targets)), prepend=-1))
-    wanted = np.broadcast_to(targets, predictions.shape)
-    terms = (np.ones_like(predictions), predictions, wanted)
-    terms += (predictions**2, wanted**2, predictions * wanted)
-    return np.stack([np.add.reduceat(term, starts, axis=1) for term in terms], axis=2)
+    starts = np.flatnonzero(np.diff(_block_of(len(target)), prepend=-1))
+    terms = (np.ones_like(prediction), prediction, target)
+    terms += (prediction**2, target**2, prediction * target)
+    return np.stack([np.add.reduceat(term, starts, axis=0) for term in terms], axis=1)
 
 
 def _correlation(

@@ -43,12 +43,11 @@ def test_peak_of_a_parabola_lies_between_the_samples():
 
 def test_correlation_from_block_sums_is_the_usual_one():
     rng = np.random.default_rng(0)
-    predictions, targets = rng.normal(0, 1, (3, 95, 4)), rng.normal(0, 1, (95, 4))
-    scores = _correlation(_block_sums(predictions, targets).sum(axis=1))
-    for lag in range(3):
-        for series in range(4):
-            pair = predictions[lag, :, series], targets[:, series]
-            assert scores[lag, series] == pytest.approx(np.corrcoef(*pair)[0, 1], abs=1e-9)
+    prediction, target = rng.normal(0, 1, (95, 4)), rng.normal(0, 1, (95, 4))
+    scores = _correlation(_block_sums(prediction, target).sum(axis=0))
+    for series in range(4):
+        pair = prediction[:, series], target[:, series]
+        assert scores[series] == pytest.approx(np.corrcoef(*pair)[0, 1], abs=1e-9)
 
 
 def test_each_block_is_predicted_by_ridge_regression_on_the_others():
@@ -148,11 +147,11 @@ def test_at_another_frame_rate():
     assert found.lag_frames == pytest.approx(3.0, abs=0.15)
 
 
-@pytest.mark.parametrize(("n_frames", "most"), [(125, 3), (500, 0)])
+@pytest.mark.parametrize(("n_frames", "most"), [(125, 2), (500, 0)])
 def test_sound_of_another_clip_is_no_lag(n_frames, most):
     """Chance is taken for a lag about as often as said (one in twenty) in short clips, and never in longer ones."""
     taken = 0
-    for seed in range(24):
+    for seed in range(12):
         audio, _ = _speech(n_frames, seed)
         _, opening = _speech(n_frames, seed + 1000)
         found = estimate_lag(opening, np.ones(n_frames, dtype=bool), audio, RATE, FPS)
