@@ -19,7 +19,7 @@ BLOCKS = 10
 # Slow drifts of the opening (head pose, moods) and of the loudness have nothing to do with each other.
 DRIFT_S = 2.0
 # Series that move as the mouth does, but have nothing to do with the sound, tell what scores chance alone reaches.
-CHANCE_SERIES = 199
+CHANCE_SERIES = 99
 RESAMPLINGS = 200
 # A lag counts when at most one in twenty chance results scores as well ...
 MIN_CONFIDENCE = 0.95
