@@ -320,6 +320,9 @@ SYNC = ArtifactSpec(
         "lag_std_frames": ArraySpec(
             "float64", (), "frame", "Standard deviation of lag_frames; 0 where not found."
         ),
+        "is_out_of_step": ArraySpec(
+            "bool", (), "1", "True where the lag is beyond two frames, its deviation allowed for."
+        ),
         "audio_shift_s": ArraySpec(
             "float64",
             (),

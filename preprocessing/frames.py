@@ -185,14 +185,14 @@ def read_audio(
     silence = np.zeros(round(max(0.0, -begin_s) * AUDIO_RATE_HZ), dtype=np.int16)
     audio = np.concatenate([silence, audio])
     difference_s = len(audio) / AUDIO_RATE_HZ - length_s
-    if abs(difference_s) > SOUND_DIFFERENCE_S:
-        LOGGER.log(
-            logging.INFO if difference_s > 0 else logging.WARNING,
-            "%s: the sound is %.1f s %s than the picture%s",
+    if abs(difference_s) > SOUND_DIFFERENCE_S and not shift_s:
+        LOGGER.warning(
+            "%s: the sound is %.1f s %s",
             info.path,
             abs(difference_s),
-            "longer" if difference_s > 0 else "shorter",
-            " and is cut" if difference_s > 0 else "; the rest is silence",
+            "longer than the picture and is cut"
+            if difference_s > 0
+            else "shorter than the picture; the rest is silence",
         )
     audio = fit_audio(audio, n_frames, frame_rate_hz)
     if not audio.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +92,10 @@ def main(options: Options) -> None:
     if estimate.is_found:
         mending_shift_s = round(applied_s - estimate.lag_frames / frame_rate_hz, 3)
     sentence = verdict(estimate, has_audio, mending_shift_s)
-    level = logging.WARNING if is_out_of_step(estimate) else logging.INFO
-    LOGGER.log(level, "%s: %s", options.frames, sentence)
+    if is_out_of_step(estimate):
+        LOGGER.warning("%s: %s", options.frames, sentence)
+    else:
+        sys.stdout.write(f"{options.frames}: {sentence}\n")
     arrays = {
         "lag": estimate.lag.astype(np.int32),
         "score": estimate.score,
@@ -101,6 +104,7 @@ def main(options: Options) -> None:
         "is_found": np.bool_(estimate.is_found),
         "lag_frames": np.float64(estimate.lag_frames),
         "lag_std_frames": np.float64(estimate.lag_std_frames),
+        "is_out_of_step": np.bool_(is_out_of_step(estimate)),
         "audio_shift_s": np.float64(mending_shift_s),
         "verdict": np.str_(sentence),
         "frame_rate_hz": np.float64(frame_rate_hz),

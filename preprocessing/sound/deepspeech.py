@@ -162,7 +162,11 @@ class DeepSpeech:
             raise InputError(f"DeepSpeech needs sound of {RATE_HZ} Hz, not {rate_hz} Hz")
         network = AcousticNetwork(self.path)
         own = network.has_mfcc if self.mfcc == "auto" else self.mfcc == "network"
-        LOGGER.info("MFCC: %s", "the network's own" if own else "as python_speech_features")
+        if self.mfcc == "auto" and not own:
+            LOGGER.warning(
+                "%s: has no MFCC part of its own; those of python_speech_features are used instead",
+                self.path,
+            )
         if own:
             padded = np.pad(network.mfcc(audio), ((CONTEXT, CONTEXT), (0, 0)))
         else:

@@ -159,7 +159,7 @@ def test_extract_is_front_end_then_network(tmp_path, mfcc):
     assert abs(len(track.values) - 50) <= 1
 
 
-def test_auto_takes_the_networks_own_mfcc_where_there_is_one(tmp_path):
+def test_auto_takes_the_networks_own_mfcc_where_there_is_one(tmp_path, caplog):
     audio = _speech(4000)
     for with_mfcc, named in ((True, "network"), (False, "python_speech_features")):
         path = SmallDeepSpeech(with_mfcc=with_mfcc).write(tmp_path / f"{with_mfcc}.tflite")
@@ -167,6 +167,7 @@ def test_auto_takes_the_networks_own_mfcc_where_there_is_one(tmp_path):
             DeepSpeech(path).extract(audio, RATE).values,
             DeepSpeech(path, named).extract(audio, RATE).values,
         )
+    assert caplog.text.count("those of python_speech_features are used instead") == 1
 
 
 def test_silence_and_hardly_any_sound_give_finite_logits(tmp_path):

@@ -225,6 +225,7 @@ def test_the_step_warns_and_says_the_shift_that_mends_it(tmp_path, caplog):
     main(options)
     found = read_artifact(options.out, SYNC)
     assert found["is_found"]
+    assert found["is_out_of_step"]
     assert found["lag_frames"] == pytest.approx(5.0, abs=0.1)
     # 0.2 s too late although moved by 0.04 already: -0.16 in all.
     assert found["audio_shift_s"] == pytest.approx(-0.16, abs=0.005)
@@ -241,11 +242,12 @@ def test_the_step_warns_and_says_the_shift_that_mends_it(tmp_path, caplog):
     found = read_artifact(options.out, SYNC)
     assert abs(found["lag_frames"]) < 0.1
     assert str(found["verdict"]).startswith("in step")
+    assert not found["is_out_of_step"]
     assert not caplog.records
 
 
 @pytest.mark.parametrize("case", ["no sound", "silence", "another clip's sound"])
-def test_the_step_says_that_it_cannot_tell(tmp_path, caplog, case):
+def test_the_step_says_that_it_cannot_tell(tmp_path, caplog, capsys, case):
     audio, opening = _speech(300)
     if case == "another clip's sound":
         _, opening = _speech(300, 100)
@@ -256,6 +258,7 @@ def test_the_step_says_that_it_cannot_tell(tmp_path, caplog, case):
     assert str(found["verdict"]).startswith("cannot tell")
     assert not found["is_found"]
     assert found["audio_shift_s"] == 0.08
+    assert str(found["verdict"]) in capsys.readouterr().out
     assert not caplog.records
 
 
