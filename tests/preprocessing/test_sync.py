@@ -5,7 +5,6 @@ import logging
 import numpy as np
 import pytest
 from clips import detector_path
-from toy import make_toy_subject
 
 from artifacts.errors import InputError
 from artifacts.kinds import FRAMES, LANDMARKS, SYNC
@@ -24,7 +23,7 @@ from preprocessing.sound.lag import (
     estimate_lag,
     peak_of,
 )
-from preprocessing.sound.mouth import mouth_opening
+from preprocessing.sound.mouth import EYE_CORNERS, INNER_LIPS, mouth_opening
 from preprocessing.sync import Options, main
 
 RATE = 16000
@@ -80,10 +79,12 @@ def test_drift_is_removed_and_gaps_do_not_disturb_it():
     assert np.corrcoef(left[:, 0], fast[:, 0])[0, 1] > 0.97
 
 
-def test_mouth_opening_is_relative_to_the_face_and_blind_to_turns():
-    points = np.zeros((3, 478, 3), np.float32)
-    points[:, 33], points[:, 263] = (-50, 0, 0), (50, 0, 0)
-    for upper, lower in ((13, 14), (82, 87), (312, 317)):
+@pytest.mark.parametrize("n_points", [478, 68])
+def test_mouth_opening_is_relative_to_the_face_and_blind_to_turns(n_points):
+    points = np.zeros((3, n_points, 3), np.float32)
+    left, right = EYE_CORNERS[n_points]
+    points[:, left], points[:, right] = (-50, 0, 0), (50, 0, 0)
+    for upper, lower in INNER_LIPS[n_points]:
         points[:, upper, 1], points[:, lower, 1] = 40, 60
     points[1] *= 2.5  # filmed nearer
     angle = np.radians(40)
@@ -92,7 +93,12 @@ def test_mouth_opening_is_relative_to_the_face_and_blind_to_turns():
     )
     points[2] = points[2] @ turn.T.astype(np.float32)
     np.testing.assert_allclose(mouth_opening(points), 0.2, rtol=1e-5)
-    np.testing.assert_array_equal(mouth_opening(np.zeros((4, 478, 3), np.float32)), 0)
+    np.testing.assert_array_equal(mouth_opening(np.zeros((4, n_points, 3), np.float32)), 0)
+
+
+def test_unknown_landmarks_are_refused():
+    with pytest.raises(InputError, match="98 landmarks"):
+        mouth_opening(np.zeros((4, 98, 3), np.float32))
 
 
 # -------------------------------------------------------------------------- made-up speech
@@ -270,13 +276,6 @@ def test_landmarks_of_another_clip_are_refused(tmp_path):
     other = _artifacts(tmp_path / "other", *_speech(200))
     with pytest.raises(InputError, match=r"has 200 frames, but .* has 300"):
         main(Options(options.frames, other.landmarks, options.out))
-
-
-def test_a_tone_under_a_toy_head(tmp_path):
-    """A steady tone says nothing about the mouth."""
-    toy = make_toy_subject(tmp_path, n_frames=110)
-    main(Options(toy.frames, toy.landmarks, tmp_path / "sync.h5"))
-    assert not read_artifact(tmp_path / "sync.h5", SYNC)["is_found"]
 
 
 # ----------------------------------------------------------------------------- real clips
