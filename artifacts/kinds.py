@@ -289,6 +289,67 @@ AUDIO_FEATURES = ArtifactSpec(
     },
 )
 
+SYNC = ArtifactSpec(
+    kind="sync",
+    version=(1, 0),
+    arrays={
+        "lag": ArraySpec(
+            "int32", ("lag",), "frame", "Lags that were tried; positive: the sound is late."
+        ),
+        "score": ArraySpec(
+            "float32",
+            ("lag",),
+            "correlation",
+            "How well the mouth opening follows from the sound at that lag, cross-validated.",
+        ),
+        "chance_score": ArraySpec(
+            "float32", (), "correlation", "Best score that one in twenty chance results exceeds."
+        ),
+        "confidence": ArraySpec(
+            "float32", (), "1", "Share of chance results that score less, 0..1; 0 if not tried."
+        ),
+        "is_found": ArraySpec(
+            "bool", (), "1", "False where the lag cannot be told (silence, no speech, too short)."
+        ),
+        "lag_frames": ArraySpec(
+            "float64",
+            (),
+            "frame",
+            "Frames by which the sound is late, negative if early; 0 where not found.",
+        ),
+        "lag_std_frames": ArraySpec(
+            "float64", (), "frame", "Standard deviation of lag_frames; 0 where not found."
+        ),
+        "is_out_of_step": ArraySpec(
+            "bool", (), "1", "True where the lag is beyond two frames, its deviation allowed for."
+        ),
+        "audio_shift_s": ArraySpec(
+            "float64",
+            (),
+            "second",
+            "Value of the subject's audio_shift_s with which the lag would be 0; the one in use where not found.",
+        ),
+        "verdict": ArraySpec("str", (), "text", "The result in one sentence."),
+        "frame_rate_hz": ArraySpec("float64", (), "hertz", "Frames per second of the clip."),
+        "mouth_opening": ArraySpec(
+            "float32",
+            ("frame",),
+            "distance of the outer eye corners",
+            "Distance of the inner lips.",
+        ),
+        "mouth_valid": ArraySpec("bool", ("frame",), "1", "False where the face was not found."),
+        "mouth_predicted": ArraySpec(
+            "float32",
+            ("frame",),
+            "distance of the outer eye corners",
+            "Opening predicted from the sound at the best lag, by a regression on other parts of the clip.",
+        ),
+        "predicted_valid": ArraySpec(
+            "bool", ("frame",), "1", "False in frames without a prediction (it is 0 there)."
+        ),
+    },
+)
+
 AVATAR = ArtifactSpec(
     kind="avatar",
     version=(1, 0),
@@ -398,6 +459,7 @@ KINDS: dict[str, ArtifactSpec] = {
         HEAD_MODEL,
         FACE_FIT,
         AUDIO_FEATURES,
+        SYNC,
         AVATAR,
         RENDER,
         SCORES,

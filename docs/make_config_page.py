@@ -53,9 +53,11 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[str]:
         key = f"{path}{name}"
         default = "required" if name in schema.get("required", []) else entry.get("default", "")
         shown = str(default).lower() if isinstance(default, bool) else default
-        shown = "" if shown == {} else shown
+        shown = "" if shown in ({}, None) else shown
         bounds = _bounds(entry.get("items", entry))
-        yield f"| `{key}` | {entry['type']} | {shown} | {bounds} | {entry['description']} |"
+        kind = entry["type"]
+        kind = kind if isinstance(kind, str) else " or ".join(kind)
+        yield f"| `{key}` | {kind} | {shown} | {bounds} | {entry['description']} |"
         yield from _rows(entry, f"{key}/")
         if isinstance(entry.get("additionalProperties"), dict):
             yield from _rows(entry["additionalProperties"], f"{key}/<name>/")

@@ -1,6 +1,7 @@
 """Kinds of audio features: what each makes of sound, and how a track is cut into a window per video frame.
 
-A new kind is a class with the members of :class:`AudioFeature`, entered in :data:`AUDIO_FEATURE_KINDS`.
+A new kind is a class with the members of :class:`AudioFeature`, entered in :data:`AUDIO_FEATURE_KINDS`. The kinds that
+need a file beside the sound are in :mod:`preprocessing.sound`.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ class LogMel:
         return FeatureTrack(values, rate_hz / hop, start_s)
 
 
-AUDIO_FEATURE_KINDS: dict[str, AudioFeature] = {"log_mel": LogMel()}
+# Kinds that need nothing but the sound; both names mean the same.
+AUDIO_FEATURE_KINDS: dict[str, AudioFeature] = {"log_mel": LogMel(), "logmel": LogMel()}
+OTHER_KINDS = ("deepspeech", "file")
 
 
 def audio_feature(kind: str) -> AudioFeature:
@@ -126,7 +129,7 @@ def audio_feature(kind: str) -> AudioFeature:
         InputError: there is none.
     """
     if kind not in AUDIO_FEATURE_KINDS:
-        known = ", ".join(sorted(AUDIO_FEATURE_KINDS))
+        known = ", ".join([*AUDIO_FEATURE_KINDS, *OTHER_KINDS])
         raise InputError(f"there is no kind of audio features {kind!r}; choose one of {known}")
     return AUDIO_FEATURE_KINDS[kind]
 

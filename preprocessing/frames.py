@@ -6,7 +6,7 @@ import itertools
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,9 @@ from preprocessing.head_crop import Track, crop_matrix, find_faces, follow_faces
 LOGGER = logging.getLogger(__name__)
 
 AUDIO_RATE_HZ = 16000
+MAX_AUDIO_SHIFT_S = 10.0
+# Sound that differs more from the picture's length is worth a word.
+SOUND_DIFFERENCE_S = 0.2
 # The crop is found on at most this many frames, spread evenly, at most this large.
 MAX_LOOKS = 600
 LOOK_SIDE_PX = 960
@@ -64,6 +67,10 @@ class Options:
     """Seconds to skip at the start of the clip."""
     duration_s: float = 0.0
     """Seconds to use; 0 means up to the end."""
+    audio_shift_s: float = 0.0
+    """Seconds by which the sound is moved later against the picture (negative: earlier): what was heard at time t of the
+    clip is then heard at t + audio_shift_s. Sound of the clip before or after the part that is used moves in; beyond the
+    clip's sound there is silence."""
 
 
 def check_options(options: Options) -> None:
@@ -83,6 +90,11 @@ def check_options(options: Options) -> None:
     if options.start_s < 0 or options.duration_s < 0:
         raise InputError(
             "--start-s and --duration-s must not be negative; use 0 for the whole clip"
+        )
+    if not abs(options.audio_shift_s) <= MAX_AUDIO_SHIFT_S:
+        raise InputError(
+            f"--audio-shift-s {options.audio_shift_s:g} is outside ±{MAX_AUDIO_SHIFT_S:g}; it is in seconds, and "
+            "positive where the sound comes too early"
         )
 
 
@@ -157,6 +169,37 @@ def fit_audio(
     return np.pad(audio[:n_samples], (0, max(0, n_samples - len(audio))))
 
 
+def read_audio(
+    info: VideoInfo, span: TimeSpan, shift_s: float, n_frames: int, frame_rate_hz: float
+) -> Int16[np.ndarray, " sample"]:
+    """The sound of the span, moved later by ``shift_s``, as long as the frames; empty where the clip has none."""
+    if not info.has_audio:
+        return np.zeros(0, dtype=np.int16)
+    length_s = n_frames / frame_rate_hz
+    begin_s = span.start_s - shift_s
+    # Without a shift the span is decoded as it is: cut at the sample where its picture is cut.
+    part = replace(span, start_s=max(begin_s, 0.0)) if shift_s else span
+    if shift_s and span.duration_s > 0:
+        part = replace(part, duration_s=length_s)
+    audio = decode_audio(info, AUDIO_RATE_HZ, part)
+    silence = np.zeros(round(max(0.0, -begin_s) * AUDIO_RATE_HZ), dtype=np.int16)
+    audio = np.concatenate([silence, audio])
+    difference_s = len(audio) / AUDIO_RATE_HZ - length_s
+    if abs(difference_s) > SOUND_DIFFERENCE_S and not shift_s:
+        LOGGER.warning(
+            "%s: the sound is %.1f s %s",
+            info.path,
+            abs(difference_s),
+            "longer than the picture and is cut"
+            if difference_s > 0
+            else "shorter than the picture; the rest is silence",
+        )
+    audio = fit_audio(audio, n_frames, frame_rate_hz)
+    if not audio.any():
+        LOGGER.warning("%s: the sound is silent from beginning to end", info.path)
+    return audio
+
+
 def check_space(options: Options, n_bytes: float) -> None:
     """Refuse to begin what the disk cannot hold.
 
@@ -195,9 +238,7 @@ def main(options: Options) -> None:
                 writer.append("image", batch, COMPRESSION)
                 n_frames += len(batch)
                 progress.update(len(batch))
-        audio = decode_audio(info, AUDIO_RATE_HZ, span)
-        if info.has_audio:
-            audio = fit_audio(audio, n_frames, frame_rate_hz)
+        audio = read_audio(info, span, options.audio_shift_s, n_frames, frame_rate_hz)
         writer.put("time_s", np.arange(n_frames, dtype=np.float64) / frame_rate_hz)
         writer.put("frame_rate_hz", np.float64(frame_rate_hz))
         writer.put("source_from_crop", crop_matrix(crop, side_px))

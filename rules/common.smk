@@ -121,6 +121,28 @@ def check_names():
             )
 
 
+def audio_file(subject):
+    """The file that the audio features of a subject are made with: a network or ready features; None without one."""
+    path = config["audio_features"]["path"]
+    return path and str(Path(path.replace("{subject}", subject)).expanduser())
+
+
+def check_audio_files():
+    """Refuse kinds of audio features whose file is not given or does not exist, before any job is planned."""
+    kind = config["audio_features"]["kind"]
+    if (kind in ("deepspeech", "file")) != bool(config["audio_features"]["path"]):
+        refuse(
+            f"audio_features/path belongs to the kinds deepspeech and file, and they need it; "
+            f"audio_features/kind is {kind}"
+        )
+    for path in sorted(set(map(audio_file, config["subjects"])) - {None}):
+        if not Path(path).is_file():
+            refuse(
+                f"audio_features/path: there is no file {path!r}; give the path of "
+                "deepspeech-0.9.3-models.tflite or of ready features (docs/audio.md)"
+            )
+
+
 def release_stale_lock():
     """Remove the lock that a killed run left behind.
 
@@ -147,6 +169,7 @@ def choose_photometric():
 
 check_schema()
 check_names()
+check_audio_files()
 choose_photometric()
 release_stale_lock()
 
@@ -184,6 +207,8 @@ USED_ASSETS = [
     *CLIP_ASSETS,
     *LPIPS_ASSETS,
 ]
+# The windows of the sound in AD-NeRF's layout, where they are wanted.
+AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] else []
 # Without a known device (auto), a cluster is asked for a GPU; on one machine gpu is only a counter.
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
 
@@ -201,7 +226,7 @@ ARTIFACTS = [
     *expand(
         "results/{subject}/{step}.h5",
         subject=SUBJECTS,
-        step=[*CLIP_STEPS, "audio_features"],
+        step=[*CLIP_STEPS, "audio_features", "sync"],
     ),
     *expand(
         "results/{subject}/{model}/{step}.h5",
@@ -238,6 +263,18 @@ def subject_video(wildcards):
     return asset(video) if video in REGISTRY else str(Path(video).expanduser())
 
 
+def subject_audio_file(wildcards):
+    """The subject's network or ready audio features, as a list of inputs (one or none)."""
+    path = audio_file(wildcards.subject)
+    return [path] if path else []
+
+
+def audio_options(wildcards):
+    """The section audio_features of config.yaml as command-line options."""
+    path = audio_file(wildcards.subject)
+    return step_options("audio_features") + (["--path", path] if path else [])
+
+
 def subject_option(name):
     """Params function that reads one option of the subject at hand."""
     return lambda wildcards: config["subjects"][wildcards.subject][name]
@@ -255,8 +292,11 @@ def of_driver(kind):
     return lambda wildcards: f"results/{driver_of(wildcards)}/{kind}.h5"
 
 
-def step_options(step, without=()):
-    """The section of a step in config.yaml as command-line options, but for the keys named in ``without``."""
+def step_options(step, without=("path",)):
+    """The section of a step in config.yaml as command-line options, but for the keys named in ``without``.
+
+    Paths are inputs of a rule.
+    """
     words = []
     for key, value in config[step].items():
         if key in without:

@@ -53,6 +53,7 @@ rule frames:
         frame_rate_hz=config["frame_rate_hz"],
         start_s=subject_option("start_s"),
         duration_s=subject_option("duration_s"),
+        audio_shift_s=subject_option("audio_shift_s"),
         options=step_options("frames"),
         code=code_digest("preprocessing.frames"),
     shell:
@@ -63,6 +64,7 @@ rule frames:
         " --frame-rate-hz {params.frame_rate_hz}"
         " --start-s {params.start_s}"
         " --duration-s {params.duration_s}"
+        " --audio-shift-s {params.audio_shift_s}"
         " {params.options:q}"
         " > {log:q} 2>&1"
 
@@ -162,11 +164,13 @@ rule face_fit:
 
 
 rule audio_features:
-    """Describe the sound around every frame: 16 windows of log-mel features."""
+    """Describe the sound around every frame: windows of 16 log-mel, DeepSpeech or other features."""
     input:
         frames="results/{subject}/frames.h5",
+        given=subject_audio_file,
     output:
-        "results/{subject}/audio_features.h5",
+        features="results/{subject}/audio_features.h5",
+        npy=AUD_NPY,
     log:
         "results/logs/{subject}/audio_features.log",
     benchmark:
@@ -174,16 +178,44 @@ rule audio_features:
     conda:
         "../envs/preprocess.yaml"
     threads: 1
-    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 1 s, 63 MB.
+    # Measured on one core for 20 s of video: log_mel 3 s, 105 MB; deepspeech with a network file of 46 MB 5 s, 334 MB.
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=1000,
+        runtime=20,
     params:
-        options=step_options("audio_features"),
+        options=audio_options,
         code=code_digest("preprocessing.audio_features"),
     shell:
         "python -m preprocessing.audio_features"
         " --frames {input.frames:q}"
-        " --out {output:q}"
+        " --out {output.features:q}"
         " {params.options:q}"
+        " > {log:q} 2>&1"
+
+
+rule sync:
+    """Measure how late the sound is against the lips."""
+    input:
+        frames="results/{subject}/frames.h5",
+        landmarks="results/{subject}/landmarks.h5",
+    output:
+        "results/{subject}/sync.h5",
+    log:
+        "results/logs/{subject}/sync.log",
+    benchmark:
+        "results/benchmarks/{subject}/sync.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    # Measured on one core: 3 s, 114 MB for 20 s of video; 12 s, 720 MB for ten minutes.
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("preprocessing.sync"),
+    shell:
+        "python -m preprocessing.sync"
+        " --frames {input.frames:q}"
+        " --landmarks {input.landmarks:q}"
+        " --out {output:q}"
         " > {log:q} 2>&1"

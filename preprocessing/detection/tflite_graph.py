@@ -124,6 +124,48 @@ class SplitNetwork:
         return {name: known[name] for name in self._outputs}
 
 
+class NetworkParts:
+    """Parts of a network, by the tensors they lead to; each is a ``.tflite`` file of its own."""
+
+    def __init__(self, content: bytes, source: str) -> None:
+        """Look at a whole ``.tflite`` file; ``source`` is where it came from, for error messages.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        self._source = source
+        try:
+            self._graph = _Graph(content)
+            self._graph.mark_computed()
+        except (struct.error, IndexError, AttributeError, TypeError) as error:
+            raise InputError(f"{source}: the network is damaged ({error})") from error
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs of the whole network."""
+        return self._graph.input_names
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs of the whole network."""
+        return self._graph.output_names
+
+    def leading_to(self, outputs: Sequence[str]) -> bytes:
+        """The operators that the tensors ``outputs`` are computed by, from the inputs on.
+
+        Raises:
+            InputError: none of them depends on an input.
+        """
+        part = self._graph.extract(self._graph.operators_before(outputs), set(outputs))
+        if part is None:
+            raise InputError(f"{self._source}: {', '.join(outputs)} do not depend on any input")
+        return part
+
+    def before_softmax(self, name: str) -> str:
+        """Name of the tensor whose softmax ``name`` is; ``name`` itself where it is no softmax."""
+        return self._graph.before_softmax(name)
+
+
 def read_flexbuffer(options: bytes) -> Mapping[str, Any]:
     """Options of a MediaPipe operator; empty where the operator has none."""
     loaded: Any = flexbuffers.Loads(options) if options else {}
@@ -146,6 +188,7 @@ class _Graph:
             for tensor in operator.outputs
         }
         self._variable: set[int] = set()
+        self.input_names = [self._name(int(tensor)) for tensor in self._graph.inputs]
         self.output_names = [self._name(int(tensor)) for tensor in self._graph.outputs]
 
     def _name(self, tensor: int) -> str:
@@ -158,6 +201,38 @@ class _Graph:
     def _is_computed(self, tensor: int) -> bool:
         """True for a tensor that depends on the network's input (not a constant, not an absent optional one)."""
         return tensor in self._variable
+
+    def mark_computed(self) -> None:
+        """Find the tensors that depend on the network's inputs."""
+        self._variable = {int(tensor) for tensor in self._graph.inputs}
+        for operator in self._graph.operators:
+            if any(int(tensor) in self._variable for tensor in operator.inputs):
+                self._variable |= {int(tensor) for tensor in operator.outputs}
+
+    def operators_before(self, names: Sequence[str]) -> list[int]:
+        """Operators with computed outputs that the tensors ``names`` depend on, in running order."""
+        todo = [t for t in self._producer if self._name(t) in names]
+        found: set[int] = set()
+        while todo:
+            index = self._producer.get(todo.pop())
+            if index is None or index in found:
+                continue
+            operator = self._graph.operators[index]
+            if any(self._is_computed(int(tensor)) for tensor in operator.outputs):
+                found.add(index)
+                todo += [int(tensor) for tensor in operator.inputs]
+        return sorted(found)
+
+    def before_softmax(self, name: str) -> str:
+        """Name of the tensor whose softmax ``name`` is; ``name`` itself where it is no softmax."""
+        for tensor, index in self._producer.items():
+            operator = self._graph.operators[index]
+            code = self._model.operatorCodes[operator.opcodeIndex]
+            # Files from before 2020 have only the deprecated field.
+            builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+            if self._name(tensor) == name and builtin == schema.BuiltinOperator.SOFTMAX:
+                return self._name(int(operator.inputs[0]))
+        return name
 
     def stages(
         self,

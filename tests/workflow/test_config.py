@@ -60,6 +60,26 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"subjects": {"anna": {"video": "clips/anna é.mp4"}}},
         ["subjects/anna/video", "clips/anna é.mp4", "give the path"],
     ),
+    "deepspeech without its network": (
+        {"audio_features": {"kind": "deepspeech"}},
+        ["audio_features/path", "deepspeech"],
+    ),
+    "a path for features that need none": (
+        {"audio_features": {"path": "aud.npy"}},
+        ["audio_features/path", "log_mel"],
+    ),
+    "missing audio features": (
+        {"audio_features": {"kind": "file", "path": "made elsewhere/{subject}.npy"}},
+        ["audio_features/path", "made elsewhere/toy.npy", "docs/audio.md"],
+    ),
+    "unknown kind of audio features": (
+        {"audio_features": {"kind": "hubert"}},
+        ["audio_features/kind", "hubert", "log_mel, logmel, deepspeech, file"],
+    ),
+    "a shift in frames": (
+        {"subjects": {"anna": CLIP | {"audio_shift_s": -25}}},
+        ["subjects/anna/audio_shift_s", "-25", "at least -10"],
+    ),
     "folder as a clip": ({"subjects": {"anna": {"video": "."}}}, ["subjects/anna/video", "'.'"]),
     "subject with a space": ({"subjects": {"anna b": CLIP}}, ["subjects", "anna b", "letters"]),
     "subject that leaves results": ({"subjects": {"../anna": CLIP}}, ["subjects", "../anna"]),
@@ -94,6 +114,23 @@ def test_what_config_yaml_leaves_out_has_the_schemas_default(new_project):
     done = project.run("--dry-run", "--printshellcmds")
     assert done.returncode == 0, done.stdout
     for words in ("--image-size 128", "--split tail-20", "--frame-rate-hz 25", "--max-side-px 512"):
+        assert words in done.stdout
+
+
+def test_ready_audio_features_of_each_subject_are_its_inputs(new_project):
+    """{subject} in the path stands for the name; the step gets the file, its options and the shift of the sound."""
+    subjects = {"anna": CLIP | {"audio_shift_s": -0.04}, "ben": CLIP}
+    options = {"kind": "file", "path": "ready made/{subject}.npy", "also_npy": True}
+    project = new_project(subjects=subjects, audio_features=options)
+    (project.folder / "ready made").mkdir()
+    for name in subjects:
+        (project.folder / f"ready made/{name}.npy").write_bytes(b"")
+    done = project.run("--dry-run", "--printshellcmds")
+    assert done.returncode == 0, done.stdout
+    for name in subjects:
+        assert f"--path 'ready made/{name}.npy'" in done.stdout
+        assert f"results/{name}/aud.npy" in done.stdout
+    for words in ("--kind file", "--also-npy", "--mfcc auto", "--audio-shift-s -0.04"):
         assert words in done.stdout
 
 

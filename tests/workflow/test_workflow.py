@@ -245,6 +245,8 @@ def test_environments_have_the_versions_of_constraints():
     for path in sorted((ROOT / "rules").glob("*.smk")):
         used |= set(part.split('"')[0] for part in path.read_text().split("../envs/")[1:])
     files = {path.name: path for path in (ROOT / "envs").glob("*.yaml")}
+    # The environment of a package that results are only compared with (benchmarks) has versions of its own.
+    files.pop("deepspeech.yaml")
     assert used == files.keys()
     for name, path in files.items():
         packages = yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"][-1]["pip"]

@@ -1,0 +1,39 @@
+"""How far the mouth is open, from landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from artifacts.errors import InputError
+
+# By the number of landmarks (478 of MediaPipe, the classic 68): pairs of the inner upper and lower lip around the
+# middle, and the outer corners of the eyes.
+INNER_LIPS = {
+    478: ((13, 14), (82, 87), (312, 317)),
+    68: ((62, 66), (61, 67), (63, 65)),
+}
+EYE_CORNERS = {478: (33, 263), 68: (36, 45)}
+
+
+def mouth_opening(
+    points: Float32[np.ndarray, "frame landmark 3"],
+) -> Float64[np.ndarray, " frame"]:
+    """Mean distance of the inner lips over the distance of the outer eye corners, both in space; 0 is closed.
+
+    The width of the face is measured in three dimensions, so that turning the head does not open the mouth. Frames
+    without a face (all points alike) give 0.
+
+    Raises:
+        InputError: it is not known which of so many points are the lips.
+    """
+    n_points = points.shape[1]
+    if n_points not in INNER_LIPS:
+        raise InputError(
+            f"the lips of a set of {n_points} landmarks are not known; use landmarks of 478 or 68 points"
+        )
+    spots = points.astype(np.float64)
+    gaps = [np.linalg.norm(spots[:, a] - spots[:, b], axis=1) for a, b in INNER_LIPS[n_points]]
+    left, right = EYE_CORNERS[n_points]
+    width = np.linalg.norm(spots[:, left] - spots[:, right], axis=1)
+    return np.divide(np.mean(gaps, axis=0), width, out=np.zeros(len(width)), where=width > 0)
