@@ -43,7 +43,7 @@ LANDMARKS = ArtifactSpec(
             "float32",
             ("frame", "landmark", 3),
             PIXEL + " of the input image; z on the same scale, smaller is nearer",
-            "The 478 MediaPipe points (468 refined face points, then 5 points of each iris).",
+            "The 478 MediaPipe points (468 refined face points, then 5 points of each iris), or the classic 68, whose z is 0; their number says which.",
         ),
         "confidence": ArraySpec("float32", ("frame",), "1", "Face presence in 0..1."),
         "valid": ArraySpec("bool", ("frame",), "1", "False where the face was not found."),
@@ -197,9 +197,9 @@ FACE_FIT = ArtifactSpec(
         ),
         "landmark_offset": ArraySpec(
             "float32",
-            ("mediapipe", 3),
+            ("landmark", 3),
             HEAD_METRE,
-            "Personal offset of each landmark from its place on the mesh.",
+            "Personal offset of each landmark from its place on the mesh; as many as the detector finds (478 or 68).",
         ),
         "nme": ArraySpec(
             "float32",

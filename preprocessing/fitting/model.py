@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from head_geometry.head_model import HeadModel
+from head_geometry.landmark_sets import MEDIAPIPE, LandmarkSet
 from head_geometry.rotations import matrix_from_axis_angle, skew
-from preprocessing.fitting.landmarks import IRISES, landmark_weights, opening_pairs
+from preprocessing.fitting.landmarks import landmark_weights, opening_pairs
 
 # Frontal head in OpenCV camera axes; the rotation unknown of a frame is relative to it.
 FRONTAL = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
@@ -44,6 +45,7 @@ class LandmarkModel:
     expression coefficient.
     """
 
+    landmarks: LandmarkSet
     index: Int[Tensor, " landmark"]
     mean: Float[Tensor, "landmark 3"]
     identity: Float[Tensor, "identity landmark 3"]
@@ -103,29 +105,33 @@ class Posed:
     turned_arm: tuple[Float[Tensor, "frame moved 3"], ...]
 
 
-def make_landmark_model(model: HeadModel, identities: int) -> LandmarkModel:
+def make_landmark_model(
+    model: HeadModel, identities: int, landmarks: LandmarkSet = MEDIAPIPE
+) -> LandmarkModel:
     """Restrict ``model`` to the landmarks that have a place on it and to its first identity components."""
     model = model.to("cpu", torch.float64)
-    trust = model.mediapipe_weight.numpy() * landmark_weights()
-    index = np.flatnonzero(model.mediapipe_weight.numpy() > 0)
+    places = model.landmark_places(landmarks)
+    trust = places.weight.numpy() * landmark_weights(landmarks)
+    index = np.flatnonzero(places.weight.numpy() > 0)
     row_of = {int(point): row for row, point in enumerate(index)}
-    pairs, pair_weight = opening_pairs()
+    pairs, pair_weight = opening_pairs(landmarks)
     kept = [i for i, (upper, lower) in enumerate(pairs) if upper in row_of and lower in row_of]
     pair_rows = [[row_of[int(point)] for point in pairs[i]] for i in kept]
 
-    corner = model.triangle[model.mediapipe_face[index]]
-    barycentric = model.mediapipe_barycentric[index]
+    corner = model.triangle[places.face[index]]
+    barycentric = places.barycentric[index]
 
     def at_landmarks(field: Tensor) -> Tensor:
         return (field[..., corner, :] * barycentric[..., None]).sum(-2)
 
     identity = model.identity_basis[:identities] * model.identity_std[:identities, None, None]
     expression = at_landmarks(model.expression_basis)
-    moves_gaze = _moves_irises(expression, index) if "eye_left" in model.joint_name else []
+    moves_gaze = _moves_irises(model) if "eye_left" in model.joint_name else []
     lower, upper = model.expression_lower.clone(), model.expression_upper.clone()
     lower[moves_gaze] = 0
     upper[moves_gaze] = 0
     return LandmarkModel(
+        landmarks=landmarks,
         index=torch.from_numpy(index),
         mean=at_landmarks(model.template),
         identity=at_landmarks(identity),
@@ -139,11 +145,15 @@ def make_landmark_model(model: HeadModel, identities: int) -> LandmarkModel:
     )
 
 
-def _moves_irises(expression: Tensor, index: np.ndarray) -> list[int]:
-    irises = np.flatnonzero(np.isin(index, IRISES))
-    if irises.size == 0:
+def _moves_irises(model: HeadModel) -> list[int]:
+    """Expressions that move the irises, whether or not the detector sees them."""
+    irises = [i for i in MEDIAPIPE.irises if model.mediapipe_weight[i] > 0]
+    if not irises:
         return []
-    size = torch.linalg.vector_norm(expression[:, irises], dim=-1).amax(1)
+    corner = model.triangle[model.mediapipe_face[irises]]
+    weights = model.mediapipe_barycentric[irises][..., None]
+    moved = (model.expression_basis[:, corner] * weights).sum(-2)
+    size = torch.linalg.vector_norm(moved, dim=-1).amax(1)
     return (size > GAZE_EXPRESSION_M).nonzero()[:, 0].tolist()
 
 
