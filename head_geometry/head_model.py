@@ -184,6 +184,8 @@ class HeadModel:
                 self.mediapipe_face, self.mediapipe_barycentric, self.mediapipe_weight
             )
         trust = torch.ones_like(self.sparse68_barycentric[:, 0])
+        # The jaw line slides over the skin with every turn; of its points, only the chin has a place on a mesh.
+        trust[[point for point in landmarks.outline if point != landmarks.chin]] = 0
         return LandmarkPlaces(self.sparse68_face, self.sparse68_barycentric, trust)
 
     def landmark_points(

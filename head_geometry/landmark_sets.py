@@ -20,6 +20,7 @@ class LandmarkSet:
         eye_corners: Outer corners of the subject's right and left eye; their distance is the unit of errors.
         outline: The edge of the face, which slides over the skin when the head turns, so that its points have
             no place on a mesh.
+        chin: Lowest point of the outline.
         lips: Outer and inner contour.
         eyelids: Rims of both eyes.
         irises: Centres and rims; empty where the set has none.
@@ -32,6 +33,7 @@ class LandmarkSet:
     count: int
     eye_corners: tuple[int, int]
     outline: tuple[int, ...]
+    chin: int
     lips: tuple[int, ...]
     eyelids: tuple[int, ...]
     irises: tuple[int, ...]
@@ -57,6 +59,7 @@ MEDIAPIPE = LandmarkSet(
         10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
         152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
     ),
+    chin=152,
     lips=(
         61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409,
         78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415,
@@ -79,6 +82,7 @@ SPARSE68 = LandmarkSet(
     count=68,
     eye_corners=(36, 45),
     outline=tuple(range(17)),
+    chin=8,
     lips=tuple(range(48, 68)),
     eyelids=tuple(range(36, 48)),
     irises=(),
