@@ -99,7 +99,7 @@ def test_known_peaks_give_the_packages_points_with_what_it_drops_behind_the_poin
     # A quarter of a cell beside the middle is what the package can say exactly.
     cells = generator.integers(4, 60, (68, 2)) + 0.5 + generator.choice([-0.25, 0.25], (68, 2))
     network, image = Peaks(cells), noise_image()
-    for box in (BOX, BOX * 0.7 + 31.3, np.array([-40.0, 20, 200, 310.5])):
+    for box in (BOX, BOX * 0.7 + 61.3, np.array([71.0, 20, 321, 290.5])):
         (found,) = FaceAligner(network).find_points([image], box[None])
         rest = found + 0.5 - package_points(network, image, box)
         inside = (found > 0).all(1)  # below 0 the package's rounding goes the other way
@@ -149,8 +149,8 @@ def test_random_weights_give_the_packages_points(weights_path):
 def test_two_faces_at_once_are_found_like_each_alone():
     torch.manual_seed(0)
     aligner = FaceAligner(FAN(1))
-    images = [np.asarray(person(300)), noise_image()]
-    boxes = np.stack([np.array([90.0, 90, 210, 220]), BOX])
+    images = [np.asarray(person(400)), noise_image(400, 400)]
+    boxes = np.stack([np.array([120.0, 120, 280, 290]), BOX])
     together = aligner.find_points(images, boxes)
     for row in range(2):
         alone = aligner.find_points(images[row : row + 1], boxes[row : row + 1])
