@@ -53,6 +53,33 @@ LANDMARKS = ArtifactSpec(
     },
 )
 
+AGREE = ArtifactSpec(
+    kind="agree",
+    version=(1, 0),
+    arrays={
+        "landmark_set": ArraySpec(
+            "str", (2,), "text", "Whose points the first and the second landmarks are."
+        ),
+        "region": ArraySpec("str", ("region",), "text", "jaw, brows, nose, eyes, mouth."),
+        "difference": ArraySpec(
+            "float32",
+            ("frame", "region"),
+            "outer-eye-corner distance",
+            "Mean distance of the points that both have, at the jaw from the other's outline; 0 where not valid.",
+        ),
+        "differs": ArraySpec(
+            "bool", ("frame", "region"), "1", "True where the difference is above the threshold."
+        ),
+        "threshold": ArraySpec(
+            "float64", (), "outer-eye-corner distance", "What counts as a difference."
+        ),
+        "found": ArraySpec(
+            "bool", ("frame", 2), "1", "Whether the first and the second found the face."
+        ),
+        "valid": ArraySpec("bool", ("frame",), "1", "False where not both found the face."),
+    },
+)
+
 MATTE = ArtifactSpec(
     kind="matte",
     version=(1, 0),
@@ -394,6 +421,7 @@ KINDS: dict[str, ArtifactSpec] = {
     for spec in (
         FRAMES,
         LANDMARKS,
+        AGREE,
         MATTE,
         HEAD_MODEL,
         FACE_FIT,

@@ -14,7 +14,6 @@ from artifacts.store import open_artifact, read_artifact
 from evaluation.aggregate import ScoredRender, differences
 from evaluation.metric_names import metric_info
 from evaluation.metrics.coefficients import FRONTAL
-from evaluation.metrics.landmarks import resize_points
 from evaluation.report_files import SubjectFiles
 from evaluation.report_pictures import (
     DETECTED_COLOUR,
@@ -33,7 +32,7 @@ from evaluation.report_videos import Comparison, Film, comparison_film, film_of_
 from evaluation.tables import significant_decimals
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
-from head_geometry.images import resize_area
+from head_geometry.images import resize_area, resize_points
 from head_geometry.landmark_sets import landmark_set_of
 
 GAIN_METRICS = ("psnr_person", "ssim_person", "psnr_head", "lmd_px")

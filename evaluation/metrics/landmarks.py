@@ -10,18 +10,6 @@ from head_geometry.landmark_sets import LandmarkSet
 Points = Float[np.ndarray, "frame landmark 2"]
 
 
-def resize_points(points: Points, old_size: tuple[int, int], new_size: tuple[int, int]) -> Points:
-    """Points after the image was resized; (0, 0) is the centre of the top-left pixel before and after.
-
-    Args:
-        points: x, y in pixels.
-        old_size: Width, height.
-        new_size: Width, height.
-    """
-    factor = np.array(new_size, points.dtype) / np.array(old_size, points.dtype)
-    return (points + 0.5) * factor - 0.5
-
-
 def landmark_distance(first: Points, second: Points) -> Float[np.ndarray, " frame"]:
     """LMD: mean Euclidean distance of corresponding points in each frame, pixels; no alignment before."""
     return np.linalg.norm(first - second, axis=-1).mean(-1)

@@ -7,8 +7,8 @@ from evaluation.metrics.landmarks import (
     jitter,
     landmark_distance,
     normalised_mean_error,
-    resize_points,
 )
+from head_geometry.images import resize_points
 from head_geometry.landmark_sets import MEDIAPIPE, SPARSE68
 
 
