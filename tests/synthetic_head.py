@@ -153,7 +153,7 @@ def _landmarks(landmarks, template, triangle, skin_vertices, generator):
     for side, pairs in ((-1, lids[:half]), (1, lids[half:]), (0, landmarks.lip_pairs)):
         height = -0.06 if side == 0 else 0.03
         for place, (upper, lower) in enumerate(pairs):
-            x, gap = 0.032 * side + 0.006 * (place - 2), 0.004
+            x, gap = 0.032 * side + 0.006 * (place - (len(pairs) - 1) / 2), 0.004
             faces[[upper, lower]] = _nearest(
                 template, triangle, [[x, height + gap, 0.08], [x, height - gap, 0.08]]
             )

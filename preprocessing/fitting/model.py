@@ -102,7 +102,7 @@ class Posed:
     """Head axes, metres."""
     camera: Float[Tensor, "frame landmark 3"]
     """Camera axes, metres."""
-    turned_arm: tuple[Float[Tensor, "frame moved 3"], ...]
+    turned_arm: tuple[Float[Tensor, "frame _ 3"], ...]
 
 
 def make_landmark_model(
@@ -136,7 +136,7 @@ def make_landmark_model(
         mean=at_landmarks(model.template),
         identity=at_landmarks(identity),
         expression=expression,
-        turns=_make_turns(model, corner, barycentric, identity),
+        turns=_make_turns(model, corner, barycentric, identity, bool(landmarks.irises)),
         pair=torch.tensor(pair_rows, dtype=torch.long).reshape(-1, 2),
         weight=torch.from_numpy(np.concatenate([trust[index], pair_weight[kept]])),
         lower=lower,
@@ -158,12 +158,12 @@ def _moves_irises(model: HeadModel) -> list[int]:
 
 
 def _make_turns(
-    model: HeadModel, corner: Tensor, barycentric: Tensor, identity: Tensor
+    model: HeadModel, corner: Tensor, barycentric: Tensor, identity: Tensor, gaze_is_seen: bool
 ) -> tuple[Turn, ...]:
     turns, column = [], 0
     for joint, name in enumerate(model.joint_name):
         axes = _TURNED_AXES.get(name)
-        if axes is None:
+        if axes is None or (name.startswith("eye_") and not gaze_is_seen):
             continue
         share = model.skin_weight[corner, joint] * barycentric
         rows = (share.sum(1) > 1e-3).nonzero()[:, 0]
