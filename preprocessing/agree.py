@@ -163,11 +163,12 @@ def conclude(arrays: dict[str, np.ndarray]) -> str:
     if n_differ == 0:
         text = f"The two agree: in none of {n_valid} frames does a region differ by more than {percent}"
     else:
-        shares = differs.mean(0)
-        region = int(shares.argmax())
+        # Where as often, the larger difference.
+        counts, sizes = differs.sum(0), arrays["difference"][valid].mean(0)
+        region = int(np.lexsort((sizes, counts))[-1])
         text = (
             f"The two differ by more than {percent} somewhere in the face in {n_differ} of {n_valid} frames, most "
-            f"often at the {arrays['region'][region]} ({int(differs[:, region].sum())} frames)"
+            f"often at the {arrays['region'][region]} ({counts[region]} of them)"
         )
     return "; ".join([text, *missed]) + "."
 

@@ -199,7 +199,7 @@ USED_ASSETS = [
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
 
 
-# Measured on 2 cores: MediaPipe 4 s for the demo clip, 289 MB; FAN 0.8 s a frame, 1.2 GB.
+# Measured on 2 cores: MediaPipe 4 s for the demo clip, 289 MB; FAN about 1 s a frame, 1.4 GB.
 LANDMARK_COSTS = {
     "mediapipe": {"threads": 1, "mem_mb": 1000, "runtime": 30, "gpu": 0},
     "face_alignment": {

@@ -87,7 +87,7 @@ def test_a_shift_is_measured_in_eye_distances_in_its_region_and_frame(mediapipe,
     expected[7, list(REGIONS).index("nose")] = 0.04
     np.testing.assert_allclose(found["difference"], expected, atol=1e-3)
     np.testing.assert_array_equal(found["differs"], expected > 0.05)
-    assert "in 1 of 12 frames, most often at the mouth (1 frames)" in text
+    assert "in 1 of 12 frames, most often at the mouth (1 of them)" in text
     assert text.index("|       4 |") < text.index("|       7 |")
     assert run(tmp_path / "a.h5", tmp_path / "b.h5", threshold=0.03)[0]["differs"].sum() == 2
 
