@@ -43,13 +43,40 @@ LANDMARKS = ArtifactSpec(
             "float32",
             ("frame", "landmark", 3),
             PIXEL + " of the input image; z on the same scale, smaller is nearer",
-            "The 478 MediaPipe points (468 refined face points, then 5 points of each iris).",
+            "The 478 MediaPipe points (468 refined face points, then 5 points of each iris), or the classic 68, whose z is 0; their number says which.",
         ),
         "confidence": ArraySpec("float32", ("frame",), "1", "Face presence in 0..1."),
         "valid": ArraySpec("bool", ("frame",), "1", "False where the face was not found."),
         "image_size": ArraySpec(
             "int32", (2,), "pixel", "Width, height of the images the points live in."
         ),
+    },
+)
+
+AGREE = ArtifactSpec(
+    kind="agree",
+    version=(1, 0),
+    arrays={
+        "landmark_set": ArraySpec(
+            "str", (2,), "text", "Whose points the first and the second landmarks are."
+        ),
+        "region": ArraySpec("str", ("region",), "text", "jaw, brows, nose, eyes, mouth."),
+        "difference": ArraySpec(
+            "float32",
+            ("frame", "region"),
+            "outer-eye-corner distance",
+            "Mean distance of the points that both have, at the jaw from the other's outline; 0 where not valid.",
+        ),
+        "differs": ArraySpec(
+            "bool", ("frame", "region"), "1", "True where the difference is above the threshold."
+        ),
+        "threshold": ArraySpec(
+            "float64", (), "outer-eye-corner distance", "What counts as a difference."
+        ),
+        "found": ArraySpec(
+            "bool", ("frame", 2), "1", "Whether the first and the second found the face."
+        ),
+        "valid": ArraySpec("bool", ("frame",), "1", "False where not both found the face."),
     },
 )
 
@@ -197,9 +224,9 @@ FACE_FIT = ArtifactSpec(
         ),
         "landmark_offset": ArraySpec(
             "float32",
-            ("mediapipe", 3),
+            ("landmark", 3),
             HEAD_METRE,
-            "Personal offset of each landmark from its place on the mesh.",
+            "Personal offset of each landmark from its place on the mesh; as many as the detector finds (478 or 68).",
         ),
         "nme": ArraySpec(
             "float32",
@@ -455,6 +482,7 @@ KINDS: dict[str, ArtifactSpec] = {
     for spec in (
         FRAMES,
         LANDMARKS,
+        AGREE,
         MATTE,
         HEAD_MODEL,
         FACE_FIT,

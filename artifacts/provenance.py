@@ -22,6 +22,7 @@ LIBRARIES = (
     "imageio-ffmpeg",
     "warp-lang",
     "anny",
+    "face-alignment",
 )
 
 

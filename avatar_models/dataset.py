@@ -22,6 +22,7 @@ from head_geometry.cameras import project, resize_intrinsics, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import head_region
 from head_geometry.images import resize_area
+from head_geometry.landmark_sets import landmark_set_of
 
 # Ten minutes of 512² must fit in 4 GB with the model beside it.
 CACHE_BYTES = 1_500_000_000
@@ -61,6 +62,7 @@ class DrivingClip:
         )
         self.torso_reference_frame = int(fit["torso_reference_frame"])
         self.landmark_offset = self._tensor(fit["landmark_offset"])
+        self.landmark_set = landmark_set_of(len(self.landmark_offset), "face_fit")
         self.neutral: Float[Tensor, "vertex 3"] = self.head_model.neutral(self.identity)
 
     @classmethod
@@ -128,7 +130,8 @@ class DrivingClip:
         vertices = self.head_model.vertices(self.identity, expression[None], joint_rotation[None])[
             0
         ]
-        points = self.head_model.mediapipe_points(vertices) + self.landmark_offset
+        points = self.head_model.landmark_points(vertices, self.landmark_set)
+        points = points + self.landmark_offset
         return Driving(
             frame=frame,
             vertices=vertices,

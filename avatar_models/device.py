@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from artifacts.errors import InputError
+from head_geometry.devices import find_device
 
 # Options of glibc's mallopt (malloc.h), and how much freed memory a process keeps instead of returning it.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -28,15 +28,10 @@ def choose_device(name: str) -> torch.device:
     Raises:
         InputError: another name, or CUDA was asked for and is not there.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"unknown device {name!r}; choose auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "device cuda was asked for, but PyTorch finds no CUDA GPU; choose auto or cpu"
-        )
+    device = find_device(name)
     torch.set_num_threads(1)
     keep_freed_memory()
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return device
 
 
 def keep_freed_memory() -> None:

@@ -21,14 +21,11 @@ from artifacts.step import run_step
 from artifacts.store import read_artifact
 from head_geometry.cameras import project
 from head_geometry.head_model import HeadModel
+from head_geometry.landmark_sets import landmark_set_of
 from preprocessing.fitting.clip import FitSettings, fit_frames, fit_subject, observe, weigh
 from preprocessing.fitting.landmarks import eye_corner_distance_px
 from preprocessing.fitting.model import make_landmark_model
 from preprocessing.fitting.normal import NormalBuilder
-
-# Inner lips and the rims of both eyes, upper and lower.
-MOUTH = (13, 14)
-EYES = ((159, 145), (386, 374))
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Options:
 
 
 def projected_landmarks(head: HeadModel, fit: dict[str, np.ndarray], offsets: bool) -> np.ndarray:
-    """The 478 points of the fit in pixels, (frame, 478, 2), with or without the personal offsets."""
+    """The landmarks of the fit in pixels, (frame, landmark, 2), with or without the personal offsets."""
     rotation = torch.from_numpy(fit["joint_rotation"]).double()
     head = head.personal(torch.from_numpy(fit["vertex_offset"]))
     # Offsets are carried by the shape: a point's offset does not turn with the eye joints.
@@ -55,7 +52,8 @@ def projected_landmarks(head: HeadModel, fit: dict[str, np.ndarray], offsets: bo
         torch.from_numpy(fit["expression"]).double(),
         rotation,
     )
-    points = head.mediapipe_points(vertices)
+    landmarks = landmark_set_of(len(fit["landmark_offset"]), "face_fit")
+    points = head.landmark_points(vertices, landmarks)
     if offsets:
         points = points + torch.from_numpy(fit["landmark_offset"]).double()
     pose = torch.from_numpy(fit["camera_from_world"] @ fit["world_from_head"])
@@ -86,8 +84,10 @@ def describe(
 ) -> dict[str, Any]:
     """One row of the table."""
     raw = landmarks["points"][..., :2].astype(np.float64)
-    valid, usable = fit["valid"], head.mediapipe_weight.numpy() > 0
-    unit = eye_corner_distance_px(raw)
+    kind = landmark_set_of(raw.shape[1], "landmarks")
+    mouth, eyes = kind.lip_pairs[0], kind.middle_lid_pairs
+    valid, usable = fit["valid"], head.landmark_places(kind).weight.numpy() > 0
+    unit = eye_corner_distance_px(raw, kind)
     row: dict[str, Any] = {}
     for name, offsets in (("NME mesh", False), ("NME offsets", True)):
         points = projected_landmarks(head, fit, offsets)
@@ -97,9 +97,9 @@ def describe(
     inside = raw[:, usable], points[:, usable]
     row["raw jitter"], row["fit jitter"] = (jitter_px(part) for part in inside)
     row["ratio"] = row["fit jitter"] / row["raw jitter"]
-    row["mouth lag"] = lag_frames(opening(points, MOUTH), opening(raw, MOUTH))
-    row["mouth r"] = np.corrcoef(opening(points, MOUTH), opening(raw, MOUTH))[0, 1]
-    for side, pair in zip("RL", EYES, strict=True):
+    row["mouth lag"] = lag_frames(opening(points, mouth), opening(raw, mouth))
+    row["mouth r"] = np.corrcoef(opening(points, mouth), opening(raw, mouth))[0, 1]
+    for side, pair in zip("RL", eyes, strict=True):
         row[f"eye {side} r"] = np.corrcoef(opening(points, pair), opening(raw, pair))[0, 1]
     row["focal px"] = fit["intrinsics"][0, 0]
     row["depth m"] = float(np.median(fit["world_from_head"][:, 2, 3]))
@@ -114,8 +114,9 @@ def seconds_to_fit(head: HeadModel, fit: dict[str, np.ndarray], landmarks: dict[
     """Wall-clock time of the whole fit from landmarks (torso aside)."""
     settings = FitSettings()
     points = landmarks["points"][..., :2].astype(np.float64)
+    kind = landmark_set_of(points.shape[1], "landmarks")
     started = time.perf_counter()
-    model = weigh(make_landmark_model(head, settings.identities), settings)
+    model = weigh(make_landmark_model(head, settings.identities, kind), settings)
     centre = torch.from_numpy(fit["intrinsics"][:2, 2])
     seen = observe(model, points, landmarks["valid"], centre, settings)
     builder = NormalBuilder(model)

@@ -44,9 +44,9 @@ _OTHERS: dict[str, tuple[str, Better, str]] = {
     "lmd_px": (
         "px",
         "lower",
-        "mean distance of the 468 face points detected in render and truth, pixels of the render's size",
+        "mean distance of the face points (the detector's, without irises) detected in render and truth, pixels of the render's size",
     ),
-    "lmd_mouth_px": ("px", "lower", "as lmd_px, the 40 lip points only"),
+    "lmd_mouth_px": ("px", "lower", "as lmd_px, the lip points only"),
     "nme_outer_eye": ("1", "lower", "lmd_px over the truth's outer-eye-corner distance"),
     "aed_l1_mean": (
         "1",

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from artifacts.errors import InputError
 from artifacts.step import run_step
+from artifacts.text_files import write_whole
 from evaluation.aggregate import COLUMNS, MEAN_SUBJECT
 from evaluation.metric_names import REGIONS, metric_info, sort_key
 from evaluation.report_files import (
@@ -29,7 +30,6 @@ from evaluation.report_pictures import Picture, encode
 from evaluation.report_subject import SubjectSection, make_section
 from evaluation.report_tables import markdown_to_html, missing_notes, score_table
 from evaluation.report_videos import Film
-from evaluation.text_files import write_whole
 from head_geometry.head_model import HeadModel
 
 LOGGER = logging.getLogger(__name__)

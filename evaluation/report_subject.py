@@ -14,7 +14,6 @@ from artifacts.store import open_artifact, read_artifact
 from evaluation.aggregate import ScoredRender, differences
 from evaluation.metric_names import metric_info
 from evaluation.metrics.coefficients import FRONTAL
-from evaluation.metrics.landmarks import OUTER_EYE_CORNERS, resize_points
 from evaluation.report_files import SubjectFiles
 from evaluation.report_pictures import (
     DETECTED_COLOUR,
@@ -33,9 +32,9 @@ from evaluation.report_videos import Comparison, Film, comparison_film, film_of_
 from evaluation.tables import significant_decimals
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
-from head_geometry.images import resize_area
+from head_geometry.images import resize_area, resize_points
+from head_geometry.landmark_sets import landmark_set_of
 
-INNER_LIPS = (13, 14)
 GAIN_METRICS = ("psnr_person", "ssim_person", "psnr_head", "lmd_px")
 OVERLAY_SIDE_PX = 320
 
@@ -84,8 +83,9 @@ def head_angles(camera_from_head: np.ndarray) -> dict[str, np.ndarray]:
 
 def mouth_opening(points: np.ndarray) -> np.ndarray:
     """Distance of the inner lips over the outer-eye-corner distance, (frame,)."""
-    upper, lower = (points[:, index, :2] for index in INNER_LIPS)
-    right, left = (points[:, index, :2] for index in OUTER_EYE_CORNERS)
+    landmarks = landmark_set_of(points.shape[1], "landmarks")
+    upper, lower = (points[:, index, :2] for index in landmarks.lip_pairs[0])
+    right, left = (points[:, index, :2] for index in landmarks.eye_corners)
     span = np.linalg.norm(right - left, axis=-1)
     return np.linalg.norm(upper - lower, axis=-1) / np.maximum(span, 1e-6)
 

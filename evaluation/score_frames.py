@@ -17,15 +17,10 @@ from evaluation.metrics.image_similarity import (
     similarity_maps,
     ssim_of_maps,
 )
-from evaluation.metrics.landmarks import (
-    FACE_POINTS,
-    MOUTH_POINTS,
-    jitter,
-    landmark_distance,
-    normalised_mean_error,
-)
+from evaluation.metrics.landmarks import jitter, landmark_distance, normalised_mean_error
 from evaluation.metrics.perceptual import LpipsAlex
 from evaluation.regions import Comparison
+from head_geometry.landmark_sets import LandmarkSet
 
 LPIPS_REGIONS = ("person", "head", "full")
 
@@ -89,7 +84,8 @@ def score_pictures(
 class LandmarkTracks:
     """Landmarks of the scored frames, pixels of the render's size."""
 
-    points: Float[np.ndarray, "frame 478 2"]
+    landmarks: LandmarkSet
+    points: Float[np.ndarray, "frame landmark 2"]
     valid: Bool[np.ndarray, " frame"]
 
 
@@ -104,12 +100,13 @@ def score_landmarks(
         truth: Detected in the filmed frames.
         frame: Index of each scored frame in the clip.
     """
+    face, mouth = truth.landmarks.face, list(truth.landmarks.lips)
     both = render.valid & truth.valid
     reason = "no scored frame in which a face was found both in the render and in the truth"
-    scores.put("lmd_px", _lmd(render, truth, FACE_POINTS), both, reason)
-    scores.put("lmd_mouth_px", _lmd(render, truth, MOUTH_POINTS), both, reason)
+    scores.put("lmd_px", _lmd(render, truth, face), both, reason)
+    scores.put("lmd_mouth_px", _lmd(render, truth, mouth), both, reason)
     nme = np.zeros(len(both))
-    nme[both] = normalised_mean_error(render.points[both], truth.points[both])
+    nme[both] = normalised_mean_error(render.points[both], truth.points[both], truth.landmarks)
     scores.put("nme_outer_eye", nme, both, reason)
     scores.clip["landmark_detected_share"] = float(render.valid.mean())
     for name, points, valid in (
@@ -117,14 +114,14 @@ def score_landmarks(
         ("jitter_truth_px", truth.points, truth.valid),
         ("jitter_error_px", render.points - truth.points, both),
     ):
-        value = jitter(points[:, FACE_POINTS], valid, frame)
+        value = jitter(points[:, face], valid, frame)
         if value is None:
             scores.missing[name] = "no three consecutive scored frames in which a face was found"
         else:
             scores.clip[name] = value
 
 
-def _lmd(render: LandmarkTracks, truth: LandmarkTracks, chosen: np.ndarray) -> np.ndarray:
+def _lmd(render: LandmarkTracks, truth: LandmarkTracks, chosen: list[int]) -> np.ndarray:
     return landmark_distance(render.points[:, chosen], truth.points[:, chosen])
 
 

@@ -18,7 +18,6 @@ from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
 from evaluation.metric_names import metric_info, sort_key
-from evaluation.metrics.landmarks import resize_points
 from evaluation.metrics.perceptual import LpipsAlex, load_lpips
 from evaluation.regions import Comparison
 from evaluation.score_frames import (
@@ -32,6 +31,8 @@ from evaluation.score_frames import (
 )
 from evaluation.truth import FittedClip, read_pictures
 from head_geometry.head_model import HeadModel
+from head_geometry.images import resize_points
+from head_geometry.landmark_sets import landmark_set_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def read_tracks(path: Path, rows: Int[np.ndarray, " row"], size: tuple[int, int]
     """Rows of a ``landmarks`` artifact, moved to images of ``size`` (width, height).
 
     Raises:
-        InputError: it has fewer frames than asked for.
+        InputError: it has fewer frames than asked for, or an unknown set of points.
     """
     with open_artifact(path, LANDMARKS) as reader:
         n_frames = reader.shape("valid")[0]
@@ -88,7 +89,9 @@ def read_tracks(path: Path, rows: Int[np.ndarray, " row"], size: tuple[int, int]
         points = reader.read("points")[rows, :, :2].astype(np.float64)
         width, height = (int(side) for side in reader.read("image_size"))
         return LandmarkTracks(
-            resize_points(points, (width, height), size), reader.read("valid")[rows]
+            landmark_set_of(points.shape[1], path),
+            resize_points(points, (width, height), size),
+            reader.read("valid")[rows],
         )
 
 
@@ -205,12 +208,14 @@ def main(options: Options) -> None:
     scores = Scores(len(driver_frame))
     score_all_pictures(scores, clip, options, driver_frame)
     rendered = np.arange(len(driver_frame))
-    score_landmarks(
-        scores,
-        read_tracks(options.render_landmarks, rendered, clip.size),
-        read_tracks(options.landmarks, driver_frame, clip.size),
-        driver_frame,
-    )
+    found = read_tracks(options.render_landmarks, rendered, clip.size)
+    true = read_tracks(options.landmarks, driver_frame, clip.size)
+    if found.landmarks is not true.landmarks:
+        raise InputError(
+            f"{options.render_landmarks} holds the {found.landmarks.name} points, but {options.landmarks} the "
+            f"{true.landmarks.name} ones; find both with the same landmark detector"
+        )
+    score_landmarks(scores, found, true, driver_frame)
     render_fit = read_artifact(options.render_fit, FACE_FIT)
     filmed_fit = read_artifact(options.filmed_fit, FACE_FIT)
     score_fits(scores, FitTracks.of(render_fit, rendered), FitTracks.of(filmed_fit, driver_frame))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from artifacts.step import run_step
+from artifacts.text_files import write_whole
 from evaluation.aggregate import (
     ScoredRender,
     differences,
@@ -19,7 +20,6 @@ from evaluation.aggregate import (
     rows_where,
 )
 from evaluation.metric_names import metric_info, sort_key
-from evaluation.text_files import write_whole
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 # Metrics whose gain over the first model is shown.

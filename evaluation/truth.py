@@ -17,6 +17,7 @@ from head_geometry.cameras import project, resize_intrinsics, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import head_region, vertices_above_cut
 from head_geometry.images import resize_area
+from head_geometry.landmark_sets import landmark_set_of
 from head_geometry.rasteriser import Raster, rasterise
 
 
@@ -42,6 +43,7 @@ class FittedClip:
             )
         self.head_model = head_model.personal(torch.from_numpy(fit["vertex_offset"]))
         self.fit, self.size = fit, size
+        self.landmark_set = landmark_set_of(len(fit["landmark_offset"]), face_fit)
         self.camera_from_head = fit["camera_from_world"] @ fit["world_from_head"]
         width, height = (int(side) for side in fit["image_size"])
         self.intrinsics = resize_intrinsics(
@@ -84,8 +86,8 @@ class FittedClip:
         return ((seen >= 0) & above[seen.clamp_min(0)]).float()
 
     def landmarks(self, frame: int) -> Float[np.ndarray, "landmark 2"]:
-        """The fit's own 478 points, personal offsets included, projected; pixels."""
-        points = self.head_model.mediapipe_points(self.vertices(frame))
+        """The fit's own landmarks, personal offsets included, projected; pixels."""
+        points = self.head_model.landmark_points(self.vertices(frame), self.landmark_set)
         points = points + torch.from_numpy(self.fit["landmark_offset"])
         return project(transform(self.camera(frame), points), self.intrinsics).numpy()
 

@@ -12,7 +12,23 @@ from torch import Tensor
 from artifacts.errors import InputError
 from artifacts.kinds import HEAD_MODEL
 from artifacts.store import read_artifact
+from head_geometry.landmark_sets import MEDIAPIPE, LandmarkSet
 from head_geometry.rotations import matrix_from_axis_angle
+
+
+@dataclass(frozen=True)
+class LandmarkPlaces:
+    """Where the points of a landmark set lie on a mesh.
+
+    Attributes:
+        face: Triangle of each point.
+        barycentric: Coordinates in it.
+        weight: Trust in each point, 0..1; 0 where it has no stable place.
+    """
+
+    face: Int[Tensor, " landmark"]
+    barycentric: Float[Tensor, "landmark 3"]
+    weight: Float[Tensor, " landmark"]
 
 
 @dataclass(frozen=True)
@@ -159,8 +175,26 @@ class HeadModel:
         self, vertices: Float[Tensor, "*batch vertex 3"]
     ) -> Float[Tensor, "*batch mediapipe 3"]:
         """Places of the 478 MediaPipe points on posed vertices."""
-        corners = vertices[..., self.triangle[self.mediapipe_face], :]
-        return (corners * self.mediapipe_barycentric[..., None]).sum(-2)
+        return self.landmark_points(vertices, MEDIAPIPE)
+
+    def landmark_places(self, landmarks: LandmarkSet) -> LandmarkPlaces:
+        """Where the points of a set lie on the mesh."""
+        if landmarks is MEDIAPIPE:
+            return LandmarkPlaces(
+                self.mediapipe_face, self.mediapipe_barycentric, self.mediapipe_weight
+            )
+        trust = torch.ones_like(self.sparse68_barycentric[:, 0])
+        # The jaw line slides over the skin with every turn; of its points, only the chin has a place on a mesh.
+        trust[[point for point in landmarks.outline if point != landmarks.chin]] = 0
+        return LandmarkPlaces(self.sparse68_face, self.sparse68_barycentric, trust)
+
+    def landmark_points(
+        self, vertices: Float[Tensor, "*batch vertex 3"], landmarks: LandmarkSet
+    ) -> Float[Tensor, "*batch landmark 3"]:
+        """Places of a set's points on posed vertices."""
+        places = self.landmark_places(landmarks)
+        corners = vertices[..., self.triangle[places.face], :]
+        return (corners * places.barycentric[..., None]).sum(-2)
 
     def part_vertices(self, *parts: str) -> Int[Tensor, " chosen"]:
         """Indices of the vertices that belong to any of the named parts.

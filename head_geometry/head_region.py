@@ -10,9 +10,8 @@ from torch import Tensor
 
 from head_geometry.cameras import project, transform
 from head_geometry.head_model import HeadModel
+from head_geometry.landmark_sets import SPARSE68
 
-# Index of the tip of the chin among the classic 68 points.
-CHIN = 8
 # The cut lies this far below the chin of the mean head: jaw and chin above, collar below.
 CUT_BELOW_CHIN_M = 0.022
 # Vertices this near the cut locate it on the posed head.
@@ -83,8 +82,7 @@ def cut_height_m(model: HeadModel) -> float:
 
 def chin_height_m(model: HeadModel) -> float:
     """Height (y, head axes) of the tip of the chin of the mean head, metres."""
-    corners = model.template[model.triangle[model.sparse68_face[CHIN]]]
-    return float((corners * model.sparse68_barycentric[CHIN][:, None]).sum(0)[1])
+    return float(model.landmark_points(model.template, SPARSE68)[SPARSE68.chin, 1])
 
 
 def vertices_above_cut(model: HeadModel) -> Bool[Tensor, " vertex"]:

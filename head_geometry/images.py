@@ -1,11 +1,12 @@
-"""The one rule for changing the size of an image: pixels are areas, edges stay where they are."""
+"""The one rule for changing the size of an image and of points in it: pixels are areas, edges stay where they are."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -55,3 +56,17 @@ def resize_area(
     if images.is_floating_point():
         return out
     return out.round().clamp(0, 255).to(images.dtype)
+
+
+def resize_points(
+    points: Float[np.ndarray, "*batch 2"], old_size: tuple[int, int], new_size: tuple[int, int]
+) -> Float[np.ndarray, "*batch 2"]:
+    """Points after the image was resized; (0, 0) is the centre of the top-left pixel before and after.
+
+    Args:
+        points: x, y in pixels.
+        old_size: Width, height.
+        new_size: Width, height.
+    """
+    factor = np.array(new_size, points.dtype) / np.array(old_size, points.dtype)
+    return (points + 0.5) * factor - 0.5

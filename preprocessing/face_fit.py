@@ -19,6 +19,7 @@ from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
 from head_geometry.cameras import resize_intrinsics
 from head_geometry.head_model import HeadModel
+from head_geometry.landmark_sets import landmark_set_of
 from preprocessing.fitting.clip import (
     ClipFit,
     FitSettings,
@@ -85,6 +86,8 @@ def main(options: Options) -> None:
         raise InputError(
             f"{options.landmarks}: no frame shows a face; choose a clip in which the face is seen"
         )
+    if not landmark_set_of(landmarks["points"].shape[1], options.landmarks).irises:
+        log.info("%s: these landmarks have no irises, the gaze stays at rest", options.landmarks)
     settings = make_settings(options)
     started = time.perf_counter()
     if options.subject_fit is None:
@@ -142,7 +145,8 @@ def fit_clip(
                 f"{reader.shape('image')[0]}; make the landmarks again"
             )
     centre, focal_px = source_camera(source_from_crop, (int(size[0]), int(size[1])))
-    model = weigh(make_landmark_model(head, settings.identities), settings)
+    found = landmark_set_of(landmarks["points"].shape[1], options.landmarks)
+    model = weigh(make_landmark_model(head, settings.identities, found), settings)
     points = landmarks["points"][..., :2].astype(np.float64)
     seen = observe(model, points, landmarks["valid"], centre, settings)
     builder = NormalBuilder(model)
@@ -175,7 +179,11 @@ def fit_render(
     landmarks: dict[str, np.ndarray],
     settings: FitSettings,
 ) -> Fitted:
-    """Fit only the frames; identity, camera, displacement and landmark offsets are those of ``held``."""
+    """Fit only the frames; identity, camera, displacement and landmark offsets are those of ``held``.
+
+    Raises:
+        InputError: the subject was fitted to another set of landmarks.
+    """
     offset = held["vertex_offset"]
     head = head.personal(torch.from_numpy(offset))
     frames = len(landmarks["valid"])
@@ -188,7 +196,13 @@ def fit_render(
     identities = int(np.flatnonzero(held["identity"])[-1]) + 1 if held["identity"].any() else 1
     if not landmarks["valid"].any():
         return Fitted(rest_fit(held, frames, intrinsics.numpy()), torso, offset, None)
-    model = weigh(make_landmark_model(head, identities), settings)
+    found = landmark_set_of(landmarks["points"].shape[1], "landmarks of the renders")
+    if len(held["landmark_offset"]) != found.count:
+        raise InputError(
+            f"the renders have {found.count} landmarks, but their subject was fitted to "
+            f"{len(held['landmark_offset'])}; find both with the same landmark detector"
+        )
+    model = weigh(make_landmark_model(head, identities, found), settings)
     subject = Subject(
         identity=torch.from_numpy(held["identity"][:identities]).double(),
         log_focal=torch.log(intrinsics[0, 0]),

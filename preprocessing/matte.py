@@ -53,7 +53,7 @@ class _RawMask:
 
 
 def face_boxes(
-    points: Float32[np.ndarray, "frame 478 3"],
+    points: Float32[np.ndarray, "frame landmark 3"],
     valid: Bool[np.ndarray, " frame"],
     image_size: tuple[int, int],
 ) -> Float[np.ndarray, "frame 4"]:

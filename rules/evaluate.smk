@@ -1,9 +1,9 @@
 rule render_landmarks:
-    """Find the same 478 points in the rendered frames."""
+    """Find the same points in the rendered frames, with the detector of the clip."""
     input:
         render="results/{subject}/{model}/render_self.h5",
         detector=DETECTOR,
-        mesh=MESH,
+        network=LANDMARK_NETWORK,
     output:
         "results/{subject}/{model}/render_self_landmarks.h5",
     log:
@@ -12,18 +12,20 @@ rule render_landmarks:
         "results/benchmarks/{subject}/{model}/render_landmarks.tsv"
     conda:
         "../envs/preprocess.yaml"
-    threads: 1
-    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 286 MB.
+    threads: LANDMARK_COST["threads"]
+    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 286 MB; FAN: see LANDMARK_COSTS.
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=LANDMARK_COST["mem_mb"],
+        runtime=LANDMARK_COST["runtime"],
+        gpu=LANDMARK_COST["gpu"],
     params:
+        detector=landmark_options(LANDMARK_DETECTOR),
         code=code_digest("preprocessing.landmarks"),
     shell:
         "python -m preprocessing.landmarks"
         " --images {input.render:q}"
         " --detector {input.detector:q}"
-        " --mesh {input.mesh:q}"
+        " {params.detector} {input.network:q}"
         " --out {output:q}"
         " > {log:q} 2>&1"
 

@@ -1,5 +1,6 @@
 DETECTOR = asset(DETECTOR_ASSET)
 MESH = asset(MESH_ASSET)
+LANDMARK_NETWORK = asset(LANDMARK_ASSETS[LANDMARK_DETECTOR])
 SEGMENTER = asset(SEGMENTER_ASSET)
 
 
@@ -70,11 +71,11 @@ rule frames:
 
 
 rule landmarks:
-    """Track 478 points of the face through the clip: lips, eyes, irises."""
+    """Find the points of the face in every frame: lips, eyes, irises."""
     input:
         frames="results/{subject}/frames.h5",
         detector=DETECTOR,
-        mesh=MESH,
+        network=LANDMARK_NETWORK,
     output:
         "results/{subject}/landmarks.h5",
     log:
@@ -83,19 +84,72 @@ rule landmarks:
         "results/benchmarks/{subject}/landmarks.tsv"
     conda:
         "../envs/preprocess.yaml"
-    threads: 1
-    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 289 MB.
+    threads: LANDMARK_COST["threads"]
+    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 289 MB; FAN: see LANDMARK_COSTS.
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=LANDMARK_COST["mem_mb"],
+        runtime=LANDMARK_COST["runtime"],
+        gpu=LANDMARK_COST["gpu"],
     params:
+        detector=landmark_options(LANDMARK_DETECTOR),
         code=code_digest("preprocessing.landmarks"),
     shell:
         "python -m preprocessing.landmarks"
         " --images {input.frames:q}"
         " --detector {input.detector:q}"
-        " --mesh {input.mesh:q}"
+        " {params.detector} {input.network:q}"
         " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+use rule landmarks as other_landmarks with:
+    input:
+        frames="results/{subject}/frames.h5",
+        detector=DETECTOR,
+        network=asset(LANDMARK_ASSETS[OTHER_LANDMARK_DETECTOR]),
+    output:
+        "results/{subject}/other_landmarks.h5",
+    log:
+        "results/logs/{subject}/other_landmarks.log",
+    benchmark:
+        "results/benchmarks/{subject}/other_landmarks.tsv"
+    threads: OTHER_LANDMARK_COST["threads"]
+    resources:
+        mem_mb=OTHER_LANDMARK_COST["mem_mb"],
+        runtime=OTHER_LANDMARK_COST["runtime"],
+        gpu=OTHER_LANDMARK_COST["gpu"],
+    params:
+        detector=landmark_options(OTHER_LANDMARK_DETECTOR),
+        code=code_digest("preprocessing.landmarks"),
+
+
+rule agree:
+    """Compare the points of both landmark detectors, frame by frame and region by region."""
+    input:
+        first="results/{subject}/landmarks.h5",
+        second="results/{subject}/other_landmarks.h5",
+    output:
+        artifact="results/{subject}/agree.h5",
+        markdown="results/{subject}/agree.md",
+    log:
+        "results/logs/{subject}/agree.log",
+    benchmark:
+        "results/benchmarks/{subject}/agree.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    # Measured on 2 cores for 500 frames: 2 s, 290 MB.
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("preprocessing.agree"),
+    shell:
+        "python -m preprocessing.agree"
+        " --first {input.first:q}"
+        " --second {input.second:q}"
+        " --out {output.artifact:q}"
+        " --markdown {output.markdown:q}"
         " > {log:q} 2>&1"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from head_geometry.head_model import HeadModel
-from preprocessing.fitting.landmarks import EYELID_PAIRS, LIP_PAIRS
+from head_geometry.landmark_sets import MEDIAPIPE, SPARSE68
 
 RINGS, SECTORS = 40, 40
 EYE = np.array([0.032, 0.03, 0.075])
@@ -112,7 +112,8 @@ def make_synthetic_head(identities=8, seed=0):
     part = np.zeros(count, np.int64)
     part[: len(skin)][skin[:, 1] < -0.12] = 1
     part[len(skin) : len(skin) + 108], part[len(skin) + 108 :] = 2, 3
-    faces, barycentric, trust = _landmarks(template, triangle, len(skin), generator)
+    faces, barycentric = _landmarks(MEDIAPIPE, template, triangle, len(skin), generator)
+    faces68, barycentric68 = _landmarks(SPARSE68, template, triangle, len(skin), generator)
 
     def real(array):
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))
@@ -128,9 +129,8 @@ def make_synthetic_head(identities=8, seed=0):
         vertex_part=torch.from_numpy(part), part_name=("face", "neck", "eye_left", "eye_right"),
         mirror_vertex=torch.arange(count),
         mediapipe_face=torch.from_numpy(faces), mediapipe_barycentric=real(barycentric),
-        mediapipe_weight=real(trust),
-        sparse68_face=torch.from_numpy(_nearest(template, triangle, np.tile([0, -0.125, 0.02], (68, 1)))),
-        sparse68_barycentric=torch.full((68, 3), 1 / 3),
+        mediapipe_weight=torch.ones(478),
+        sparse68_face=torch.from_numpy(faces68), sparse68_barycentric=real(barycentric68),
     )  # fmt: skip
 
 
@@ -139,28 +139,32 @@ def _nearest(template, triangle, targets):
     return np.linalg.norm(centres[None] - np.asarray(targets)[:, None], axis=-1).argmin(1)
 
 
-def _landmarks(template, triangle, skin_vertices, generator):
+def _landmarks(landmarks, template, triangle, skin_vertices, generator):
     centres = template[triangle].mean(1)
     front = (
         (centres[:, 2] > 0.025) & (centres[:, 1] > -0.12) & (centres[:, 1] < 0.1)
         & (triangle.max(1) < skin_vertices)
     )  # fmt: skip
-    faces = generator.choice(np.flatnonzero(front), 478)
-    faces[33], faces[263] = _nearest(
+    faces = generator.choice(np.flatnonzero(front), landmarks.count)
+    faces[list(landmarks.eye_corners)] = _nearest(
         template, triangle, [[-0.045, 0.03, 0.06], [0.045, 0.03, 0.06]]
     )
-    for side, pairs in ((-1, EYELID_PAIRS[:5]), (1, EYELID_PAIRS[5:]), (0, LIP_PAIRS)):
+    lids, half = landmarks.eyelid_pairs, len(landmarks.eyelid_pairs) // 2
+    for side, pairs in ((-1, lids[:half]), (1, lids[half:]), (0, landmarks.lip_pairs)):
         height = -0.06 if side == 0 else 0.03
         for place, (upper, lower) in enumerate(pairs):
-            x, gap = 0.032 * side + 0.006 * (place - 2), 0.004
+            x, gap = 0.032 * side + 0.006 * (place - (len(pairs) - 1) / 2), 0.004
             faces[[upper, lower]] = _nearest(
                 template, triangle, [[x, height + gap, 0.08], [x, height - gap, 0.08]]
             )
+    barycentric = generator.dirichlet([2, 2, 2], landmarks.count)
+    if not landmarks.irises:
+        faces[8] = _nearest(template, triangle, [[0, -0.125, 0.02]])[0]  # the chin
+        return faces, barycentric
     eyes = np.array([[-1, 1, 1]] * 5 + [[1, 1, 1]] * 5) * EYE
     ring = np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]] * 2) * 0.005
     depth = np.full((10, 1), EYE_RADIUS)
     skinless = template.copy()
     skinless[:skin_vertices] += 10  # irises lie on the eyeballs
     faces[468:] = _nearest(skinless, triangle, eyes + np.concatenate([ring, depth], 1))
-    barycentric = generator.dirichlet([2, 2, 2], 478)
-    return faces, barycentric, np.ones(478)
+    return faces, barycentric

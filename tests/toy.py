@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from artifacts.kinds import FACE_FIT, FRAMES, HEAD_MODEL, LANDMARKS, MATTE
-from artifacts.store import write_artifact
+from artifacts.store import read_artifact, write_artifact
+from preprocessing.head_models.points import JAW_17, STATIC_51
 
 N_RINGS, N_NECK_RINGS, N_AROUND = 15, 4, 24
 EYE_CENTRES = np.array([[0.032, 0.025, 0.072], [-0.032, 0.025, 0.072]])
@@ -558,3 +559,16 @@ def _landmark_arrays(head, camera, fit, size, seed) -> dict[str, np.ndarray]:
         "valid": valid,
         "image_size": np.array([size, size], np.int32),
     }
+
+
+def with_classic_68(subject: ToySubject, folder: Path) -> ToySubject:
+    """The same subject as a detector of the classic 68 points sees it."""
+    chosen = list(JAW_17 + STATIC_51)
+    landmarks = read_artifact(subject.landmarks, LANDMARKS)
+    fit = read_artifact(subject.face_fit, FACE_FIT)
+    landmarks["points"] = landmarks["points"][:, chosen]
+    fit["landmark_offset"] = np.zeros((68, 3), np.float32)
+    classic = replace(subject, landmarks=folder / "landmarks68.h5", face_fit=folder / "fit68.h5")
+    write_artifact(classic.landmarks, LANDMARKS, landmarks, {"step": "tests.toy"})
+    write_artifact(classic.face_fit, FACE_FIT, fit, {"step": "tests.toy"})
+    return classic

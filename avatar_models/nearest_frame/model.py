@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from artifacts.errors import InputError
 from avatar_models.background import BackgroundLayer, spread
 from avatar_models.dataset import SubjectData
 from avatar_models.interface import AvatarModel, Driving, Layers
@@ -133,12 +134,21 @@ class NearestFrame(AvatarModel):
         return int(self.distances(driving.code[None], rotation)[0].argmin())
 
     def render(self, driving: Driving) -> Layers:
-        """Head and torso of the chosen frame under one similarity, over the static background."""
+        """Head and torso of the chosen frame under one similarity, over the static background.
+
+        Raises:
+            InputError: it was trained with another set of landmarks.
+        """
         chosen = self.choose(driving)
         height, width = self.pixels.shape[2:]
         trained = driving.landmarks.new_tensor([width, height])
         wanted = driving.landmarks.new_tensor(driving.image_size)
         target = driving.landmarks
+        if len(target) != self.landmarks.shape[1]:
+            raise InputError(
+                f"the avatar was trained on a fit of {self.landmarks.shape[1]} landmarks, but {len(target)} "
+                "drive it; find both with the same landmark detector, or train it again"
+            )
         source = (self.landmarks[chosen] + 0.5) * (wanted / trained) - 0.5
         source_from_target = similarity(target[None], source[None])
         stored = _premultiplied(self.pixels[chosen].permute(1, 2, 0))

@@ -1,76 +1,13 @@
-"""Distances and jitter of 2D landmarks (MediaPipe's 478 points), in pixels."""
+"""Distances and jitter of 2D landmarks, in pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-FACE_POINTS = np.arange(468)
-# Outer corners of the subject's right and left eye.
-OUTER_EYE_CORNERS = (33, 263)
-# MediaPipe's lips: outer and inner contour.
-MOUTH_POINTS = np.array(
-    [
-        *(
-            61,
-            146,
-            91,
-            181,
-            84,
-            17,
-            314,
-            405,
-            321,
-            375,
-            291,
-            185,
-            40,
-            39,
-            37,
-            0,
-            267,
-            269,
-            270,
-            409,
-        ),
-        *(
-            78,
-            95,
-            88,
-            178,
-            87,
-            14,
-            317,
-            402,
-            318,
-            324,
-            308,
-            191,
-            80,
-            81,
-            82,
-            13,
-            312,
-            311,
-            310,
-            415,
-        ),
-    ]
-)
+from head_geometry.landmark_sets import LandmarkSet
 
 Points = Float[np.ndarray, "frame landmark 2"]
-
-
-def resize_points(points: Points, old_size: tuple[int, int], new_size: tuple[int, int]) -> Points:
-    """Points after the image was resized; (0, 0) is the centre of the top-left pixel before and after.
-
-    Args:
-        points: x, y in pixels.
-        old_size: Width, height.
-        new_size: Width, height.
-    """
-    factor = np.array(new_size, points.dtype) / np.array(old_size, points.dtype)
-    return (points + 0.5) * factor - 0.5
 
 
 def landmark_distance(first: Points, second: Points) -> Float[np.ndarray, " frame"]:
@@ -78,11 +15,13 @@ def landmark_distance(first: Points, second: Points) -> Float[np.ndarray, " fram
     return np.linalg.norm(first - second, axis=-1).mean(-1)
 
 
-def normalised_mean_error(first: Points, truth: Points) -> Float[np.ndarray, " frame"]:
-    """NME: mean distance of the 468 face points over the truth's outer-eye-corner distance, both in 2D."""
-    right, left = OUTER_EYE_CORNERS
+def normalised_mean_error(
+    first: Points, truth: Points, landmarks: LandmarkSet
+) -> Float[np.ndarray, " frame"]:
+    """NME: mean distance of the face points (no irises) over the truth's outer-eye-corner distance, both in 2D."""
+    right, left = landmarks.eye_corners
     span = np.linalg.norm(truth[:, right] - truth[:, left], axis=-1)
-    return landmark_distance(first[:, FACE_POINTS], truth[:, FACE_POINTS]) / span
+    return landmark_distance(first[:, landmarks.face], truth[:, landmarks.face]) / span
 
 
 def jitter(points: Points, valid: Bool[np.ndarray, " frame"], frame: np.ndarray) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from artifacts.errors import InputError
+from head_geometry.weight_files import read_state_dict
 
 # Index in torchvision's `features`, input and output channels, kernel, stride, padding, pooling before it.
 _LAYERS = (
@@ -24,8 +24,6 @@ _LAYERS = (
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 SMALLEST_SIDE_PX = 32
-# What torch.load raises for a file that is missing, damaged or not a file of tensors.
-_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError)
 
 
 def state_shapes() -> dict[str, tuple[int, ...]]:
@@ -106,15 +104,7 @@ def load_lpips(paths: Sequence[Path]) -> LpipsAlex:
     """
     state: dict[str, Tensor] = {}
     for path in paths:
-        try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-        except _UNREADABLE as error:
-            raise InputError(
-                f"{path}: cannot be read as a file of weights ({type(error).__name__}); fetch it again"
-            ) from error
-        if not isinstance(loaded, Mapping):
-            raise InputError(f"{path}: holds no state dict; fetch it again")
-        state |= {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+        state |= read_state_dict(path)
     try:
         return LpipsAlex(state)
     except ValueError as error:

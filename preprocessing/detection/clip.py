@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float32
 from tqdm import tqdm
 
 from artifacts.store import ArtifactReader
+from preprocessing.detection.face_detector import FaceDetector
 from preprocessing.detection.mesh import POINTS, FaceLandmarker, FacePoints
 from preprocessing.detection.tracking import FaceTracker, PersonPath, link_people
 
@@ -43,7 +44,7 @@ class ClipLandmarks:
         valid: False where the face was not found.
     """
 
-    points: Float32[np.ndarray, "frame 478 3"]
+    points: Float32[np.ndarray, "frame landmark 3"]
     confidence: Float32[np.ndarray, " frame"]
     valid: Bool[np.ndarray, " frame"]
 
@@ -57,15 +58,12 @@ class _Segment:
     lead: FacePoints | None
 
 
-def choose_person(reader: ArtifactReader, landmarker: FaceLandmarker) -> PersonPath | None:
+def choose_person(reader: ArtifactReader, detector: FaceDetector) -> PersonPath | None:
     """The person who is largest and most present in frames sampled over the clip; None where no face is seen in them."""
     count = reader.shape("image")[0]
     step = max(1, min(SAMPLE_EVERY, count // MIN_SAMPLES))
     people = link_people(
-        [
-            (index, landmarker.detector.detect(reader.read("image", index)))
-            for index in range(0, count, step)
-        ]
+        [(index, detector.detect(reader.read("image", index))) for index in range(0, count, step)]
     )
     return people[0] if people else None
 
@@ -90,7 +88,7 @@ def track_clip(
     for one in FaceLandmarker.load_several(threads, detector_path, mesh_path):
         landmarkers.put(one)
     landmarker = landmarkers.get()
-    person = choose_person(reader, landmarker)
+    person = choose_person(reader, landmarker.detector)
     landmarkers.put(landmarker)
 
     length = segment_frames(count)
@@ -128,7 +126,7 @@ def segment_frames(count: int) -> int:
     return max(-(-count // (SEGMENTS_AT_ONCE * max(1, rounds))), SHORTEST_SEGMENT)
 
 
-def _iterate_images(reader: ArtifactReader, start: int, stop: int) -> Iterator[np.ndarray]:
+def iterate_images(reader: ArtifactReader, start: int, stop: int) -> Iterator[np.ndarray]:
     """Images of the frames ``start`` to ``stop``, read in blocks."""
     for first in range(start, stop, BLOCK_FRAMES):
         yield from reader.read("image", slice(first, min(first + BLOCK_FRAMES, stop)))
@@ -136,7 +134,7 @@ def _iterate_images(reader: ArtifactReader, start: int, stop: int) -> Iterator[n
 
 def _track_segment(reader: ArtifactReader, tracker: FaceTracker, start: int, stop: int) -> _Segment:
     begin = max(0, start - LEAD_FRAMES)
-    images = enumerate(_iterate_images(reader, begin, stop), start=begin)
+    images = enumerate(iterate_images(reader, begin, stop), start=begin)
     found = [tracker.find(image, index) for index, image in images]
     lead = found[start - begin - 1] if start > begin else None
     return _Segment(start, found[start - begin :], lead)
@@ -148,7 +146,7 @@ def _track_again(
     """Replace the beginning of a segment by what tracking from ``last`` finds, up to where both agree."""
     tracker.resume(last)
     stop = segment.start + len(segment.found)
-    for offset, image in enumerate(_iterate_images(reader, segment.start, stop)):
+    for offset, image in enumerate(iterate_images(reader, segment.start, stop)):
         found = tracker.find(image, segment.start + offset)
         agreed = _agree(found, segment.found[offset])
         segment.found[offset] = found

@@ -93,6 +93,18 @@ def link_people(samples: Sequence[tuple[int, Detections]]) -> list[PersonPath]:
     return sorted(people, key=lambda person: -person.prominence)
 
 
+def find_person(detections: Detections, person: PersonPath | None, frame: int) -> int | None:
+    """Which detection in a frame is the person's (without one, the most certain); None where none is."""
+    if len(detections) == 0:
+        return None
+    if person is None:
+        return 0
+    expected = person.box_at(frame)
+    distances = [_distance(expected, box) for box in detections.boxes]
+    best = int(np.argmin(distances))
+    return best if distances[best] <= 2 * NEAR_CENTER else None
+
+
 class FaceTracker:
     """Finds the same person's points in one frame after the other."""
 
@@ -147,15 +159,9 @@ class FaceTracker:
 
     def _detect(self, image: UInt8[np.ndarray, "height width 3"], frame: int) -> FacePoints | None:
         detections = self._landmarker.detector.detect(image)
-        if len(detections) == 0:
+        best = find_person(detections, self._person, frame)
+        if best is None:
             return None
-        best = 0
-        if self._person is not None:
-            expected = self._person.box_at(frame)
-            distances = [_distance(expected, box) for box in detections.boxes]
-            best = int(np.argmin(distances))
-            if distances[best] > 2 * NEAR_CENTER:
-                return None
         return self._landmarker.mesh.settle(image, square_of_detection(detections, best))
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from head_geometry.head_model import HeadModel
-from preprocessing.fitting.landmarks import EYE_CORNERS, EYELID_PAIRS, LIP_PAIRS, POINTS
+from preprocessing.fitting.landmarks import eye_corner_distance_px
 from preprocessing.fitting.model import (
     FitState,
     LandmarkModel,
@@ -21,9 +21,6 @@ from preprocessing.fitting.model import (
 from preprocessing.fitting.normal import NormalBuilder, Observations, Quadratic, project_points
 from preprocessing.fitting.solve import Prior, solve_frames, solve_offsets, solve_shared
 from preprocessing.fitting.start import bridge_gaps, choose_keyframes, start_state
-
-# Points that bound an opening: an offset there would let a mesh stay open where the face is closed.
-_OPENING_POINTS = sorted({point for pair in LIP_PAIRS + EYELID_PAIRS for point in pair})
 
 # Median acceleration of the middle of the face in clips of people who talk to a camera, metre/frame².
 _USUAL_ACCELERATION_M = 0.0008
@@ -100,7 +97,7 @@ class ClipFit:
     joint_rotation: Float[np.ndarray, "frame joint 3"]
     camera_from_head: Float[np.ndarray, "frame 4 4"]
     intrinsics: Float[np.ndarray, "3 3"]
-    landmark_offset: Float[np.ndarray, "mediapipe 3"]
+    landmark_offset: Float[np.ndarray, "offset 3"]
     nme: Float[np.ndarray, " frame"]
 
 
@@ -148,14 +145,13 @@ def _mirrored(names: tuple[str, ...]) -> list[tuple[int, int]]:
 
 def observe(
     model: LandmarkModel,
-    points: Float[np.ndarray, "frame 478 2"],
+    points: Float[np.ndarray, "frame detected 2"],
     valid: Bool[np.ndarray, " frame"],
     centre: Float[Tensor, "2"],
     settings: FitSettings,
 ) -> Observations:
     """Detected points in the solver's terms."""
-    right, left = (points[valid][:, corner] for corner in EYE_CORNERS)
-    unit = float(np.median(np.linalg.norm(right - left, axis=1)))
+    unit = float(np.median(eye_corner_distance_px(points[valid], model.landmarks)))
     chosen = torch.from_numpy(points.astype(np.float64))[:, model.index]
     chosen[~torch.from_numpy(valid)] = 0
     return Observations(
@@ -198,7 +194,9 @@ def fit_subject(
 def offset_precision(model: LandmarkModel, settings: FitSettings) -> Float[Tensor, " landmark"]:
     """Precision of each landmark's personal offset, 1/metre²."""
     std = torch.full((len(model.index),), settings.offset_std_m, dtype=torch.float64)
-    std[torch.isin(model.index, torch.tensor(_OPENING_POINTS))] = settings.opening_offset_std_m
+    # An offset at an opening would let a mesh stay open where the face is closed.
+    pairs = model.landmarks.lip_pairs + model.landmarks.eyelid_pairs
+    std[torch.isin(model.index, torch.tensor(pairs))] = settings.opening_offset_std_m
     return 1 / std**2
 
 
@@ -294,7 +292,7 @@ def describe_fit(
     model: LandmarkModel,
     state: FitState,
     seen: Observations,
-    points: Float[np.ndarray, "frame 478 2"],
+    points: Float[np.ndarray, "frame detected 2"],
 ) -> ClipFit:
     """A solved state in the terms of the artifact."""
     n = model.expressions
@@ -308,9 +306,9 @@ def describe_fit(
     matrix[:, :3, 3] = state.frame[:, -3:]
     focal = float(torch.exp(state.log_focal))
     x, y = seen.centre.tolist()
-    offset = torch.zeros(POINTS, 3, dtype=torch.float64)
+    offset = torch.zeros(model.landmarks.count, 3, dtype=torch.float64)
     offset[model.index] = state.offset
-    corners = np.linalg.norm(points[:, EYE_CORNERS[0]] - points[:, EYE_CORNERS[1]], axis=1)
+    corners = eye_corner_distance_px(points, model.landmarks)
     corners = torch.from_numpy(np.where(seen.valid.numpy(), corners, 1.0))
     identity = np.zeros(len(head.identity_std))
     identity[: len(state.identity)] = state.identity.numpy()

@@ -10,9 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from head_geometry.head_model import HeadModel
+from head_geometry.landmark_sets import MEDIAPIPE, LandmarkSet
 from head_geometry.rotations import matrix_from_axis_angle, skew
 from head_geometry.surface_points import SurfacePoints
-from preprocessing.fitting.landmarks import IRISES, landmark_weights, opening_pairs
+from preprocessing.fitting.landmarks import landmark_weights, opening_pairs
 
 # Frontal head in OpenCV camera axes; the rotation unknown of a frame is relative to it.
 FRONTAL = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
@@ -45,6 +46,7 @@ class LandmarkModel:
     expression coefficient.
     """
 
+    landmarks: LandmarkSet
     index: Int[Tensor, " landmark"]
     mean: Float[Tensor, "landmark 3"]
     identity: Float[Tensor, "identity landmark 3"]
@@ -101,22 +103,25 @@ class Posed:
     """Head axes, metres."""
     camera: Float[Tensor, "frame landmark 3"]
     """Camera axes, metres."""
-    turned_arm: tuple[Float[Tensor, "frame moved 3"], ...]
+    turned_arm: tuple[Float[Tensor, "frame _ 3"], ...]
 
 
-def make_landmark_model(model: HeadModel, identities: int) -> LandmarkModel:
+def make_landmark_model(
+    model: HeadModel, identities: int, landmarks: LandmarkSet = MEDIAPIPE
+) -> LandmarkModel:
     """Restrict ``model`` to the landmarks that have a place on it and to its first identity components."""
     model = model.to("cpu", torch.float64)
-    trust = model.mediapipe_weight.numpy() * landmark_weights()
-    index = np.flatnonzero(model.mediapipe_weight.numpy() > 0)
+    places = model.landmark_places(landmarks)
+    trust = places.weight.numpy() * landmark_weights(landmarks)
+    index = np.flatnonzero(places.weight.numpy() > 0)
     row_of = {int(point): row for row, point in enumerate(index)}
-    pairs, pair_weight = opening_pairs()
+    pairs, pair_weight = opening_pairs(landmarks)
     kept = [i for i, (upper, lower) in enumerate(pairs) if upper in row_of and lower in row_of]
     pair_rows = [[row_of[int(point)] for point in pairs[i]] for i in kept]
-    face = model.mediapipe_face[index]
-    points = SurfacePoints(face, model.triangle[face], model.mediapipe_barycentric[index])
-    compared = make_point_model(model, points, identities)
-    moves_gaze = _moves_irises(compared.expression, index) if "eye_left" in model.joint_name else []
+    face = places.face[index]
+    points = SurfacePoints(face, model.triangle[face], places.barycentric[index])
+    compared = make_point_model(model, points, identities, landmarks)
+    moves_gaze = _moves_irises(model) if "eye_left" in model.joint_name else []
     lower, upper = model.expression_lower.clone(), model.expression_upper.clone()
     lower[moves_gaze] = 0
     upper[moves_gaze] = 0
@@ -130,16 +135,26 @@ def make_landmark_model(model: HeadModel, identities: int) -> LandmarkModel:
     )
 
 
-def make_point_model(model: HeadModel, points: SurfacePoints, identities: int) -> LandmarkModel:
-    """Any places on ``model`` as points of a fit, in the model's precision: all of weight 1, no pairs."""
+def make_point_model(
+    model: HeadModel, points: SurfacePoints, identities: int, landmarks: LandmarkSet = MEDIAPIPE
+) -> LandmarkModel:
+    """Any places on ``model`` as points of a fit, in the model's precision: all of weight 1, no pairs.
+
+    Args:
+        model: The head model.
+        points: Places on it.
+        identities: Identity components.
+        landmarks: The landmarks that the fit compares besides: what they see decides which joints turn.
+    """
     identity = model.identity_basis[:identities] * model.identity_std[:identities, None, None]
     count = len(points.face)
     return LandmarkModel(
+        landmarks=landmarks,
         index=torch.arange(count),
         mean=points.at(model.template),
         identity=points.at(identity),
         expression=points.at(model.expression_basis),
-        turns=_make_turns(model, points, identity),
+        turns=_make_turns(model, points, identity, bool(landmarks.irises)),
         pair=torch.zeros(0, 2, dtype=torch.long),
         weight=torch.ones(count, dtype=model.template.dtype),
         lower=model.expression_lower,
@@ -148,19 +163,25 @@ def make_point_model(model: HeadModel, points: SurfacePoints, identities: int) -
     )
 
 
-def _moves_irises(expression: Tensor, index: np.ndarray) -> list[int]:
-    irises = np.flatnonzero(np.isin(index, IRISES))
-    if irises.size == 0:
+def _moves_irises(model: HeadModel) -> list[int]:
+    """Expressions that move the irises, whether or not the detector sees them."""
+    irises = [i for i in MEDIAPIPE.irises if model.mediapipe_weight[i] > 0]
+    if not irises:
         return []
-    size = torch.linalg.vector_norm(expression[:, irises], dim=-1).amax(1)
+    corner = model.triangle[model.mediapipe_face[irises]]
+    weights = model.mediapipe_barycentric[irises][..., None]
+    moved = (model.expression_basis[:, corner] * weights).sum(-2)
+    size = torch.linalg.vector_norm(moved, dim=-1).amax(1)
     return (size > GAZE_EXPRESSION_M).nonzero()[:, 0].tolist()
 
 
-def _make_turns(model: HeadModel, points: SurfacePoints, identity: Tensor) -> tuple[Turn, ...]:
+def _make_turns(
+    model: HeadModel, points: SurfacePoints, identity: Tensor, gaze_is_seen: bool
+) -> tuple[Turn, ...]:
     turns, column = [], 0
     for joint, name in enumerate(model.joint_name):
         axes = _TURNED_AXES.get(name)
-        if axes is None:
+        if axes is None or (name.startswith("eye_") and not gaze_is_seen):
             continue
         share = model.skin_weight[points.corner, joint] * points.barycentric
         rows = (share.sum(1) > 1e-3).nonzero()[:, 0]

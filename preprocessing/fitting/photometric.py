@@ -49,9 +49,10 @@ class Skin:
     model: LandmarkModel
 
     @classmethod
-    def of(cls, head: HeadModel, points: SurfacePoints, identities: int) -> Skin:
-        """Points on a subject's head."""
-        return cls(head, points, make_point_model(head, points, identities))
+    def of(cls, head: HeadModel, points: SurfacePoints, landmarks: LandmarkModel) -> Skin:
+        """Points on a subject's head, with the unknowns of its landmarks."""
+        identities = len(landmarks.identity)
+        return cls(head, points, make_point_model(head, points, identities, landmarks.landmarks))
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ class PhotometricFit:
     def _displaced(self, track: Track, offset: Float[Tensor, "vertex 3"]) -> Track:
         """The track on a mesh displaced anew; where landmarks lie stays as it was."""
         head = self.base.personal(offset)
-        model = make_landmark_model(head, self.fit_settings.identities)
+        model = make_landmark_model(head, len(track.model.identity), track.model.landmarks)
         model = weigh(model, self.fit_settings)
         moved = model.mean - track.model.mean
         return Track(head, offset, model, replace(track.state, offset=track.state.offset - moved))
@@ -217,7 +217,7 @@ class PhotometricFit:
         faces = chosen[track.head.triangle].all(1) & self.skin_faces
         head = track.head
         points = spread_points(head.template, head.triangle, faces, self.settings.points)
-        skin = Skin.of(head, points, self.fit_settings.identities)
+        skin = Skin.of(head, points, track.model)
         views = self._views(track, reader, points)
         bare = self._part_mask("face")[points.corner].all(1).float()
         return skin, estimate_appearance(views, bare)

@@ -27,6 +27,8 @@ LOWER_LIP_INNER = (95, 88, 178, 87, 14, 317, 402, 318, 324)
 LIP_CORNER = (61, 76, 62, 78, 291, 306, 292, 308)
 IRISES = tuple(range(468, 478))
 
+# The 17 jaw points of the classic 68 on MediaPipe's outline: nearly the same curve, with the points elsewhere on it.
+JAW_17 = (127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356)
 # The classic 68 after its 17 jaw points: MediaPipe index of each.
 STATIC_51 = (
     *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),

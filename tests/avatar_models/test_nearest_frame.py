@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 from skimage.transform import SimilarityTransform
+from toy import with_classic_68
 
+from artifacts.errors import InputError
+from avatar_models.dataset import DrivingClip
 from avatar_models.nearest_frame.config import NearestFrameConfig
 from avatar_models.nearest_frame.model import build_model, similarity
 from avatar_models.trainer import Training
@@ -62,3 +65,11 @@ def test_long_clips_keep_only_so_many_frames(toy_data):
     model = build_model(NearestFrameConfig(max_frames=5), toy_data)
     assert model.pixels.shape[0] == 5
     assert model.frame.tolist() == [0, 4, 8, 11, 15]
+
+
+def test_a_fit_of_other_landmarks_does_not_drive_it(model, toy, tmp_path):
+    classic = with_classic_68(toy, tmp_path)
+    driving = DrivingClip.load(classic.head_model, classic.face_fit, (64, 64)).driving(0)
+    assert driving.landmarks.shape == (68, 2)
+    with pytest.raises(InputError, match="trained on a fit of 478 landmarks, but 68 drive it"):
+        model.render(driving)

@@ -4,12 +4,12 @@ from scipy.spatial.transform import Rotation
 
 from evaluation.metrics.coefficients import FRONTAL, expression_distances, pose_distances
 from evaluation.metrics.landmarks import (
-    MOUTH_POINTS,
     jitter,
     landmark_distance,
     normalised_mean_error,
-    resize_points,
 )
+from head_geometry.images import resize_points
+from head_geometry.landmark_sets import MEDIAPIPE, SPARSE68
 
 
 def test_landmark_distance_of_a_shift():
@@ -22,12 +22,15 @@ def test_nme_is_scale_free_and_uses_the_truths_eye_corners():
     truth = generator.random((2, 478, 2)) * 100
     truth[:, 33], truth[:, 263] = [20, 50], [70, 50]
     render = truth + np.array([0.0, 5.0])
-    np.testing.assert_allclose(normalised_mean_error(render, truth), 0.1)
-    np.testing.assert_allclose(normalised_mean_error(render * 3, truth * 3), 0.1)
+    np.testing.assert_allclose(normalised_mean_error(render, truth, MEDIAPIPE), 0.1)
+    np.testing.assert_allclose(normalised_mean_error(render * 3, truth * 3, MEDIAPIPE), 0.1)
 
 
-def test_mouth_points_are_forty_different_ones():
-    assert len(set(MOUTH_POINTS.tolist())) == 40
+def test_nme_of_the_classic_68():
+    truth = np.random.default_rng(0).random((2, 68, 2)) * 100
+    truth[:, 36], truth[:, 45] = [20, 50], [70, 50]
+    error = normalised_mean_error(truth + np.array([3.0, 4.0]), truth, SPARSE68)
+    np.testing.assert_allclose(error, 0.1)
 
 
 def test_resized_points_stay_at_the_same_place_of_the_picture():

@@ -2,14 +2,17 @@ import numpy as np
 import pytest
 import torch
 from scored_toy import make_toy_render
-from toy import make_toy_subject
+from toy import make_toy_subject, with_classic_68
 
 from artifacts.errors import InputError
-from artifacts.kinds import MATTE, SCORES
+from artifacts.kinds import LANDMARKS, MATTE, SCORES
 from artifacts.store import read_artifact
 from evaluation.metric_names import metric_info
 from evaluation.metrics.perceptual import state_shapes
+from evaluation.report_subject import telling_frames
 from evaluation.scores import Options, main
+from evaluation.truth import FittedClip
+from head_geometry.head_model import HeadModel
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +146,30 @@ def test_equal_input_gives_equal_bytes(subject, tmp_path):
     first = (tmp_path / "scores.h5").read_bytes()
     score(subject, render)
     assert (tmp_path / "scores.h5").read_bytes() == first
+
+
+def test_the_classic_68_are_scored_by_the_same_rules(subject, tmp_path):
+    classic = with_classic_68(subject, tmp_path)
+    render = make_toy_render(classic, tmp_path / "render", landmark_shift_px=2.0)
+    scores = score(classic, render)
+    for metric in ("lmd_px", "lmd_mouth_px"):
+        np.testing.assert_allclose(frame_values(scores, metric), 2, atol=1e-4)
+    points = read_artifact(classic.landmarks, LANDMARKS)["points"][scores["driver_frame"], :, :2]
+    span = np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
+    np.testing.assert_allclose(frame_values(scores, "nme_outer_eye"), 2 / span, rtol=1e-4)
+    assert np.abs(frame_values(scores, "aed_l1_mean")).max() < 1e-6
+
+
+def test_landmarks_of_two_detectors_are_not_compared(subject, tmp_path):
+    classic = with_classic_68(subject, tmp_path)
+    render = make_toy_render(subject, tmp_path / "render")
+    with pytest.raises(InputError, match="classic 68 ones; find both with the same"):
+        score(subject, render, landmarks=classic.landmarks)
+
+
+def test_the_report_draws_the_classic_68(subject, tmp_path):
+    classic = with_classic_68(subject, tmp_path)
+    clip = FittedClip(HeadModel.load(classic.head_model), classic.face_fit, (64, 64))
+    assert clip.landmarks(0).shape == (68, 2)
+    points = read_artifact(classic.landmarks, LANDMARKS)["points"]
+    assert telling_frames(clip.fit, points, np.arange(clip.n_frames))

@@ -290,7 +290,7 @@ def test_principal_point_is_the_middle_of_the_source():
 def write_inputs(folder, truth, valid=None, scale=1.0):
     valid = np.ones(FRAMES_IN_CLIP, dtype=bool) if valid is None else valid
     count, size = len(valid), np.array([500, 480], np.int32)
-    points = np.concatenate([truth.points * scale, np.zeros((count, 478, 1))], 2)
+    points = np.concatenate([truth.points * scale, np.zeros((count, truth.points.shape[1], 1))], 2)
     write_artifact(
         folder / "landmarks.h5",
         LANDMARKS,

@@ -51,11 +51,11 @@ def true_state(film, model) -> FitState:
     return FitState(film.identity.double(), torch.tensor(np.log(FOCAL)), offset, frame)
 
 
-def skin_of(film, head, count=1500) -> Skin:
+def skin_of(film, head, model, count=1500) -> Skin:
     face = head.template[head.triangle].mean(1)
     is_eye = (head.vertex_part == 2) | (head.vertex_part == 3)
     chosen = (face[:, 1] > -0.1) & ~is_eye[head.triangle].any(1)
-    return Skin.of(head, spread_points(head.template, head.triangle, chosen, count), 8)
+    return Skin.of(head, spread_points(head.template, head.triangle, chosen, count), model)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def at_truth(film, pictures):
     """Everything at the true state: poser, state, skin, views of all frames and the appearance found in them."""
     head = film.head.personal(film.vertex_offset)
     model = weigh(make_landmark_model(head, 8), SETTINGS)
-    state, skin = true_state(film, model), skin_of(film, head)
+    state, skin = true_state(film, model), skin_of(film, head, model)
     poser = Poser(head, model, film.intrinsics[:2, 2], 1.0)
     reader = PictureReader(*pictures, SIDE)
     views = [

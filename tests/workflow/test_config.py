@@ -55,6 +55,10 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["nearest_frame", "steps", "many", "int"],
     ),
     "options of an unknown model": ({"model_options": {"nerf": {}}}, ["model_options", "nerf"]),
+    "unknown landmark detector": (
+        {"landmarks": {"detector": "dlib"}},
+        ["landmarks/detector", "dlib", "mediapipe, face_alignment"],
+    ),
     "missing key": ({"subjects": {"anna": {"start_s": 1}}}, ["subjects/anna/video", "missing"]),
     "missing clip": (
         {"subjects": {"anna": {"video": "clips/anna é.mp4"}}},
@@ -100,6 +104,36 @@ def test_what_is_wrong_is_named_in_one_sentence(new_project: Callable[..., Proje
         assert word in errors[0]
     assert "Traceback" not in done.stdout
     assert not (project.folder / "results").exists()
+
+
+def test_a_landmark_detector_without_its_package_is_refused_before_any_job(new_project, tmp_path):
+    # Python runs sitecustomize.py at its start: here it hides the package.
+    hiding = "import sys\nsys.modules['face_alignment'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(hiding)
+    project = new_project(landmarks={"detector": "face_alignment"})
+    done = project.run("--cores", "1", PYTHONPATH=str(tmp_path))
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1
+    assert len(errors) == 1, done.stdout
+    assert "landmarks/detector" in errors[0]
+    assert "pip install '.[face_alignment]'" in errors[0]
+    assert not (project.folder / "results").exists()
+
+
+def test_the_landmark_detector_is_the_same_for_clips_and_renders(new_project):
+    project = new_project(landmarks={"detector": "face_alignment"})
+    agreement = "results/toy/agree.md"
+    done = project.run("--dry-run", "--printshellcmds", "all", agreement)
+    assert done.returncode == 0, done.stdout
+    commands = [line for line in done.stdout.splitlines() if "-m preprocessing.landmarks" in line]
+    kinds = {
+        line.split("--out ")[1].split()[0]: line.split("--landmark-detector ")[1].split()[0]
+        for line in commands
+    }
+    assert kinds.pop("results/toy/other_landmarks.h5") == "mediapipe"
+    assert set(kinds.values()) == {"face_alignment"}
+    assert any("render_self_landmarks" in out for out in kinds)
+    assert "--second results/toy/other_landmarks.h5" in done.stdout
 
 
 def test_the_projects_own_configuration_is_accepted():
