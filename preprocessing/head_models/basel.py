@@ -116,7 +116,7 @@ def _read_hdf5(fields: Fields, content: Content) -> PublishedHead:
     )
 
 
-def _assemble(  # noqa: PLR0913 - the pieces of one head
+def _assemble(
     fields: Fields,
     *,
     template: Float[np.ndarray, "vertex 3"],

@@ -136,7 +136,7 @@ def rough_groups(model: HeadModel) -> list[PointGroup]:
     """One group for the skin and one for the eyes, before the parts of the face are known."""
     triangle = model.triangle.numpy()
     kinds = []
-    for names in (("face", "scalp", "neck"), ("eye_left", "eye_right")):
+    for names in (("face", "scalp", "ear", "neck"), ("eye_left", "eye_right")):
         member = torch.zeros(model.template.shape[0], dtype=torch.bool)
         member[model.part_vertices(*names)] = True
         kinds.append(np.asarray(member.numpy()[triangle].all(1)))

@@ -10,17 +10,17 @@ from preprocessing.head_models.published import ALL_PARTS, TO_LABEL, PublishedHe
 from preprocessing.head_models.rig import FacePlaces, neck_depth_m
 
 FOREHEAD_ABOVE_EYES_M = 0.062
-EAR_BEHIND_EYES_M = 0.058
+HAIR_BEHIND_EYES_M = 0.062
 # The outer contour of the lips, in order.
 LIP_CONTOUR = (
     *(61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291),
     *(375, 321, 405, 314, 17, 84, 181, 91, 146),
 )
 LIP_DEPTH_M, MOUTH_DEPTH_M = 0.012, 0.06
-EAR_POINT = {1: 454, -1: 234}
-"""The outermost face point before each ear: +1 the subject's left."""
-# The ear's box relative to that point, metres: up, and backwards.
-EAR_BELOW_M, EAR_ABOVE_M, EAR_DEPTH_M, EAR_STANDS_OUT_M = 0.035, 0.045, 0.055, 0.002
+# Ears stand out furthest beside the eyes: so far up and down from there, metres, and so much further than the skull.
+EAR_SEARCH_M, EAR_RADIUS_M, EAR_STANDS_OUT_M = 0.05, 0.034, 0.02
+# The middle of the ear below what stands out furthest, its upper rim.
+EAR_MIDDLE_M = np.array([0, -0.014, 0.004])
 UPPER_LID_POINTS = {"left": (386, 374, 263, 362), "right": (159, 145, 33, 133)}
 EYE_BEHIND_LIDS_M = 0.0115
 TOP_POINT, CHIN_POINT = 10, 152
@@ -35,7 +35,7 @@ def label_skin(
     Args:
         head: The published model, whose skin is to be divided up.
         places: Eyes and chin of its mean head.
-        points: Rough places of the 478 face points on it; without them there are only face, scalp and neck.
+        points: Rough places of the 478 face points on it; without them there are no lips.
 
     Source: own.
     """
@@ -43,11 +43,11 @@ def label_skin(
     skin = head.part == TO_LABEL
     eyes = places.eyes.mean(0)
     top = eyes[1] + FOREHEAD_ABOVE_EYES_M
-    ear_depth = eyes[2] - EAR_BEHIND_EYES_M
     if points is not None:
         top = max(top, points[TOP_POINT, 1])
-        ear_depth = points[list(EAR_POINT.values()), 2].mean()
-    behind = place[:, 2] < ear_depth + 0.35 * np.maximum(place[:, 1] - eyes[1], 0)
+    ears = [_in_ear(place, skin, eyes[1], side) for side in (1, -1)]
+    hairline = eyes[2] - HAIR_BEHIND_EYES_M + 0.35 * np.maximum(place[:, 1] - eyes[1], 0)
+    behind = place[:, 2] < hairline
 
     def mark(name: str, where: Bool[np.ndarray, " vertex"]) -> None:
         part[skin & where] = ALL_PARTS.index(name)
@@ -55,9 +55,8 @@ def label_skin(
     mark("face", skin)
     mark("scalp", (place[:, 1] > top) | behind)
     mark("neck", neck_depth_m(place, places.chin) > 0.012)
+    mark("ear", ears[0] | ears[1])
     if points is not None:
-        for side, point in EAR_POINT.items():
-            mark("ear", _in_ear(place, points[point], side))
         lips, cavity = _in_mouth(place, points)
         mark("lips", lips)
         mark("mouth_cavity", cavity)
@@ -65,12 +64,19 @@ def label_skin(
 
 
 def _in_ear(
-    place: Float[np.ndarray, "vertex 3"], front: Float[np.ndarray, "3"], side: int
+    place: Float[np.ndarray, "vertex 3"],
+    skin: Bool[np.ndarray, " vertex"],
+    eye_height_m: float,
+    side: int,
 ) -> Bool[np.ndarray, " vertex"]:
-    """True in a box behind the outermost face point, where the mesh stands out further than that point."""
-    up, back = place[:, 1] - front[1], front[2] - place[:, 2]
-    inside = (up > -EAR_BELOW_M) & (up < EAR_ABOVE_M) & (back > 0) & (back < EAR_DEPTH_M)
-    return inside & (side * place[:, 0] > side * front[0] + EAR_STANDS_OUT_M)
+    """True around the outermost skin beside the eyes, as far as it stands out (+1: the subject's left side)."""
+    outwards = side * place[:, 0]
+    beside = skin & (np.abs(place[:, 1] - eye_height_m) < EAR_SEARCH_M)
+    if not beside.any():
+        return beside
+    tip = np.where(beside, outwards, -np.inf).argmax()
+    near = np.linalg.norm((place - place[tip] - EAR_MIDDLE_M)[:, 1:], axis=1) < EAR_RADIUS_M
+    return near & (outwards > outwards[tip] - EAR_STANDS_OUT_M)
 
 
 def _in_mouth(

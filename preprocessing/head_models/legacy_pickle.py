@@ -14,7 +14,7 @@ import pickle
 import re
 import struct
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
@@ -169,7 +169,7 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError("it refers to objects outside of itself")
 
 
-def read_pickle(file: BinaryIO) -> object:
+def read_pickle(file: io.BufferedIOBase) -> object:
     """The content of a pickle, with NumPy arrays for all arrays in it (also those of chumpy and SciPy).
 
     Raises:
