@@ -204,6 +204,34 @@ HEAD_MODEL = ArtifactSpec(
     },
 )
 
+CORRESPONDENCE = ArtifactSpec(
+    kind="correspondence",
+    version=(1, 0),
+    arrays={
+        "face": ArraySpec(
+            "int32",
+            ("vertex",),
+            "1",
+            "Triangle of the source model that each vertex of the target model lies on.",
+        ),
+        "barycentric": ArraySpec(
+            "float32", ("vertex", 3), "1", "Barycentric coordinates in that triangle."
+        ),
+        "weight": ArraySpec(
+            "float32",
+            ("vertex",),
+            "1",
+            "Trust, 0..1; 0 for vertices without a counterpart: eyes, inside of the mouth, beyond a border.",
+        ),
+        "residual_m": ArraySpec(
+            "float32",
+            ("vertex",),
+            "metre",
+            "Distance of the registered vertex from the source's surface; 0 where the weight is 0.",
+        ),
+    },
+)
+
 FACE_FIT = ArtifactSpec(
     kind="face_fit",
     version=(1, 1),
@@ -500,6 +528,7 @@ KINDS: dict[str, ArtifactSpec] = {
         LANDMARKS,
         MATTE,
         HEAD_MODEL,
+        CORRESPONDENCE,
         FACE_FIT,
         AUDIO_FEATURES,
         SYNC,

@@ -15,7 +15,7 @@ from preprocessing.head_models import points
 from preprocessing.head_models.actions import facial_actions
 from preprocessing.head_models.mesh import texture_islands
 from preprocessing.head_models.portraits import Portrait
-from preprocessing.head_models.surface import mirror_places, nearest_on_surface
+from head_geometry.surface import mirror_places, nearest_on_surface
 
 MEDIAPIPE_POINTS = 478
 MAX_MISS_PX = 6.0

@@ -99,7 +99,9 @@ def write_flame(path: Path, content: dict[str, object], chumpy: bool, protocol: 
         return path
     with FakeChumpy() as ch:
         wrapped = {
-            name: ch(np.asarray(value)) if name in ("v_template", "shapedirs", "posedirs") else value
+            name: ch(np.asarray(value))
+            if name in ("v_template", "shapedirs", "posedirs")
+            else value
             for name, value in content.items()
         }
         path.write_bytes(pickle.dumps(wrapped, protocol))
@@ -115,7 +117,9 @@ def gnm_content(seed: int = 0) -> dict[str, np.ndarray]:
     weights = random.dirichlet(np.ones(2), n) @ np.eye(4)[:2]
     for joint, number in ((2, 1), (3, 2)):
         weights[kind == number] = np.eye(4)[joint]
-    joints = np.array([[0, 1.45, -0.03], [0, 1.55, -0.02], [0.031, 1.625, 0.07], [-0.031, 1.625, 0.07]])
+    joints = np.array(
+        [[0, 1.45, -0.03], [0, 1.55, -0.02], [0.031, 1.625, 0.07], [-0.031, 1.625, 0.07]]
+    )
     return {
         "version": np.array("3.0"),
         "variant": np.array("head"),

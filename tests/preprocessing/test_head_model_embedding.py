@@ -14,7 +14,7 @@ from preprocessing.head_models.embedding import (
     robust_middle,
 )
 from preprocessing.head_models.portraits import Photographer
-from preprocessing.head_models.surface import mirror_places, nearest_barycentric, nearest_on_surface
+from head_geometry.surface import mirror_places, nearest_barycentric, nearest_on_surface
 
 
 @pytest.fixture(scope="module")

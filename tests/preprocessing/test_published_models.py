@@ -33,7 +33,9 @@ FRAMES = 4
 
 def arrays_of(head: PublishedHead):
     places = guess_places(head)
-    return head_arrays(head, head.rig or geometric_rig(head, places), label_skin(head, places, None))
+    return head_arrays(
+        head, head.rig or geometric_rig(head, places), label_skin(head, places, None)
+    )
 
 
 def random_pose(random, joints):
@@ -94,7 +96,9 @@ def test_flame_moves_as_the_smplx_package_moves_it(tmp_path):
     ours = our_flame(model, joints_of, pose, identity, expression)
     assert (ours - expected).abs().max() < 1e-5
     # The test sees what it should: without the correctives the two differ.
-    assert (expected - peer(betas=torch.tensor(identity).expand(FRAMES, -1)).vertices).abs().max() > 0.1
+    assert (
+        expected - peer(betas=torch.tensor(identity).expand(FRAMES, -1)).vertices
+    ).abs().max() > 0.1
 
 
 def test_flame_2023_open_moves_as_the_smplx_package_moves_it(tmp_path, shared_data):
@@ -202,7 +206,9 @@ def test_gnm_moves_as_its_definition_says(tmp_path):
         identity, content["vertex_identity_basis"], 1
     )
     shaped = shaped + np.tensordot(expression, content["expression_basis"], 1)
-    shaped = shaped + ((rotation - np.eye(3)).ravel() @ content["pose_correctives_regressor"]).reshape(-1, 3)
+    shaped = shaped + (
+        (rotation - np.eye(3)).ravel() @ content["pose_correctives_regressor"]
+    ).reshape(-1, 3)
     joints = content["template_joint_positions"] + np.tensordot(
         identity, content["joint_identity_basis"], 1
     )
@@ -233,7 +239,9 @@ def test_basel_layouts_give_metres_and_colours(tmp_path, layout):
     head = read_published("basel", write_basel(tmp_path, layout), None)
     content = basel_content(layout)
     assert np.ptp(head.template[:, 1]) == pytest.approx(0.18, rel=0.02)
-    identity, expression, colours = {"deep3d": (80, 64, 80), "2009": (9, 0, 9), "2019": (7, 4, 3)}[layout]
+    identity, expression, colours = {"deep3d": (80, 64, 80), "2009": (9, 0, 9), "2019": (7, 4, 3)}[
+        layout
+    ]
     assert (len(head.identity), len(head.expression)) == (identity, expression)
     assert len(head.albedo.basis) == colours
     assert 0.2 < head.albedo.mean.mean() < 0.8
@@ -247,7 +255,11 @@ def test_basel_layouts_give_metres_and_colours(tmp_path, layout):
         wanted = 1e-6 * content["shapePC"][:, 2] * content["shapeEV"][2]
         np.testing.assert_allclose(head.identity[2].ravel(), wanted, rtol=1e-6)
     if layout == "2019":
-        wanted = 1e-3 * content["shape/model/pcaBasis"][:, 2] * np.sqrt(content["shape/model/pcaVariance"][2])
+        wanted = (
+            1e-3
+            * content["shape/model/pcaBasis"][:, 2]
+            * np.sqrt(content["shape/model/pcaVariance"][2])
+        )
         np.testing.assert_allclose(head.identity[2].ravel(), wanted, rtol=1e-6)
 
 
