@@ -15,7 +15,7 @@ from head_geometry.rotations import matrix_from_axis_angle
 
 SIGMA_M = 0.001
 """Distance of a vertex that counts as one."""
-EVIDENCE = 300.0
+EVIDENCE = 2000.0
 """All vertices together count as this many independent ones."""
 SCALE_STD = 0.05
 STEPS = 8

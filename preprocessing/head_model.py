@@ -32,7 +32,7 @@ from preprocessing.head_models.embedding import (
 from preprocessing.head_models.labels import describe_parts, found_places, label_skin
 from preprocessing.head_models.portraits import Photographer
 from preprocessing.head_models.published import Arrays, PublishedHead, head_arrays
-from preprocessing.head_models.rig import geometric_rig, guess_places
+from preprocessing.head_models.rig import geometric_rig, guess_places, has_eyeballs
 from preprocessing.head_models.sources import Source, published_inputs, read_published
 from preprocessing.head_models.sparse68 import embed_sparse68, vertex_places
 
@@ -123,7 +123,7 @@ def label_published(head: PublishedHead, landmarker: FaceLandmarker, options: Op
     model = make_model(head_arrays(head, rig, label_skin(head, guessed, None)))
     sightings = sight(model, landmarker, options, ROUGH_PORTRAITS, rough_groups(model))
     points = sightings.rough_places()
-    places = found_places(guessed, points, (head.part >= 0).any())
+    places = found_places(guessed, points, has_eyeballs(head))
     part = label_skin(head, places, points)
     rig = head.rig or geometric_rig(head, places)
     log.info("parts: %s", describe_parts(part))

@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from head_geometry.head_model import HeadModel
+from head_geometry.surface import mirror_places, nearest_on_surface
 from preprocessing.head_models import points
 from preprocessing.head_models.actions import facial_actions
 from preprocessing.head_models.mesh import texture_islands
 from preprocessing.head_models.portraits import Portrait
-from head_geometry.surface import mirror_places, nearest_on_surface
 
 MEDIAPIPE_POINTS = 478
 MAX_MISS_PX = 6.0

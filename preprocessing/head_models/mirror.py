@@ -12,6 +12,8 @@ from scipy.spatial import KDTree
 
 SEEDS = 12
 """Starts that are tried for each connected part; the one with the fewest contradictions counts."""
+CONTRADICTIONS, MAX_MISS = 0.05, 0.03
+"""A match counts up to this share of contradictions, and this mean distance over the part's extent."""
 HalfEdge = tuple[int, int]
 
 
@@ -50,8 +52,12 @@ def mirror_vertices(
                 best = found if best is None or found[0] < best[0] else best
             if best is not None and best[0] == 0:
                 break
-        if best is not None and best[0] < len(faces) // 20:
-            mirror[list(best[1])] = list(best[1].values())
+        if best is None or best[0] > CONTRADICTIONS * len(faces):
+            continue
+        own, image = np.array(list(best[1])), np.array(list(best[1].values()))
+        miss = np.linalg.norm(template[image] - template[own] * [-1, 1, 1], axis=1).mean()
+        if miss < MAX_MISS * np.ptp(template[own], axis=0).max():
+            mirror[own] = image
     lost = mirror[mirror] != np.arange(len(mirror))
     mirror[lost] = near[lost]
     known = {tuple(sorted(corners)) for corners in triangle.tolist()}

@@ -32,10 +32,15 @@ class FacePlaces:
     chin: Float[np.ndarray, "3"]
 
 
+def has_eyeballs(head: PublishedHead) -> bool:
+    """Whether both eyes are meshes of their own."""
+    return all(bool((head.part == ALL_PARTS.index(name)).any()) for name in EYES)
+
+
 def guess_places(head: PublishedHead) -> FacePlaces:
     """Eyes from the eyeballs where there are any, else from the tip of the nose; the chin from the eyes."""
-    balls = [head.part == ALL_PARTS.index(name) for name in EYES]
-    if all(ball.any() for ball in balls):
+    if has_eyeballs(head):
+        balls = [head.part == ALL_PARTS.index(name) for name in EYES]
         eyes = np.stack([sphere_centres(head.template[None, ball])[0] for ball in balls])
     else:
         tip = head.template[head.template[:, 2].argmax()]

@@ -102,7 +102,8 @@ def _flatten(
             (total, (np.arange(len(inner)), np.arange(len(inner)))), shape=(len(inner), len(inner))
         )
         system = (system - weights[inner][:, inner]).tocsc()
-        flat[inner] = spsolve(system, weights[inner][:, outline] @ flat[outline]).reshape(-1, 2)
+        solved = np.asarray(spsolve(system, weights[inner][:, outline] @ flat[outline]))
+        flat[inner] = solved.reshape(-1, 2)
     return (flat, local) if _is_usable(places, flat, local) else None
 
 

@@ -16,9 +16,9 @@ FLAME_COLUMNS = 400
 
 
 def ball(rings: int = 9, sectors: int = 14) -> tuple[np.ndarray, np.ndarray]:
-    """A closed ball of radius 1: vertices, and triangles counter-clockwise seen from outside."""
+    """A closed ball of radius 1, its own mirror image: vertices, and triangles counter-clockwise seen from outside."""
     polar = np.pi * np.arange(1, rings) / rings
-    angle = 2 * np.pi * (np.arange(sectors) + 0.5) / sectors
+    angle = 2 * np.pi * np.arange(sectors) / sectors
     x = np.sin(polar)[:, None] * np.sin(angle)
     z = np.sin(polar)[:, None] * np.cos(angle)
     y = np.broadcast_to(np.cos(polar)[:, None], x.shape)
@@ -31,7 +31,9 @@ def ball(rings: int = 9, sectors: int = 14) -> tuple[np.ndarray, np.ndarray]:
         faces.append((bottom, (rings - 2) * sectors + k, (rings - 2) * sectors + j))
         for i in range(rings - 2):
             a, b = i * sectors + j, i * sectors + k
-            faces += [(a, a + sectors, b), (b, a + sectors, b + sectors)]
+            c, d = a + sectors, b + sectors
+            left = 2 * j < sectors
+            faces += [(a, c, b), (b, c, d)] if left else [(a, c, d), (a, d, b)]
     return vertices, np.array(faces)
 
 
@@ -112,7 +114,7 @@ def gnm_content(seed: int = 0) -> dict[str, np.ndarray]:
     """GNM Head's arrays for :func:`head_mesh`, moved up as if it stood on a body."""
     random = np.random.default_rng(seed)
     vertices, faces, kind = head_mesh()
-    vertices = vertices + [0, 1.6, 0]
+    vertices = vertices + np.array([0, 1.6, 0])
     n, identities, expressions = len(vertices), 6, 5
     weights = random.dirichlet(np.ones(2), n) @ np.eye(4)[:2]
     for joint, number in ((2, 1), (3, 2)):
