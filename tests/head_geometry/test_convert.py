@@ -102,9 +102,19 @@ def test_coefficients_and_turns_are_those_of_the_source(converted):
 def test_there_and_back_is_where_it_started(converted):
     there, back = converted
     old, new = (read_artifact(path, FACE_FIT) for path in (there.face_fit, back.out))
-    np.testing.assert_allclose(new["identity"], old["identity"], atol=0.25)
     np.testing.assert_allclose(new["expression"], old["expression"], atol=0.12)
-    np.testing.assert_allclose(new["world_from_head"], old["world_from_head"], atol=2e-2)
+    # Size may have gone over into the scene's scale: the shapes are compared without it.
+    model = HeadModel.load(there.source_model)
+    first, second = (model.neutral(torch.from_numpy(fit["identity"])).numpy() for fit in (old, new))
+    moved = align(second.astype(float), first.astype(float), np.ones(len(first)))(second)
+    assert np.linalg.norm(moved - first, axis=1).mean() < 5e-4
+    assert (
+        np.linalg.norm(
+            pixels(there.source_model, there.face_fit) - pixels(back.target_model, back.out),
+            axis=-1,
+        ).max()
+        < 0.3
+    )
     np.testing.assert_allclose(new["joint_rotation"], old["joint_rotation"], atol=3e-3)
 
 
