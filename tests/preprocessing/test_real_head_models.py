@@ -27,7 +27,7 @@ def built(tmp_path_factory, shared_data):
                 out=folder / f"{source}.h5",
                 source=source,
                 file=shared_data / "head_models" / name,
-                portraits=45,
+                portraits=55,
                 held_out=0,
                 portrait_size_px=192,
             )
@@ -40,7 +40,7 @@ def test_ict_has_names_eyes_and_parts(built):
     model = HeadModel.load(built["ict"])
     assert (len(model.identity_std), len(model.expression_name)) == (100, 57)
     assert {"jawOpen", "eyeBlinkLeft", "mouthSmileRight"} <= set(model.expression_name)
-    assert (model.mediapipe_weight > 0).sum() > 380
+    assert (model.mediapipe_weight > 0).sum() > 340
     joints = model.joint_regressor @ model.template
     for eye in ("eye_left", "eye_right"):
         joint, ball = model.joint_name.index(eye), model.part_vertices(eye)
@@ -69,7 +69,7 @@ def test_flame_places_agree_with_the_published_ones(built, shared_data):
     ours = model.mediapipe_points(model.template).numpy()[index]
     usable = model.mediapipe_weight.numpy()[index] > 0
     distance = np.linalg.norm(ours - published, axis=1)[usable]
-    assert usable.mean() > 0.8
+    assert usable.mean() > 0.7
     assert np.median(distance) < 0.004
 
 
@@ -78,7 +78,7 @@ def test_a_subject_goes_to_flame_and_back(built, tmp_path):
     ict = HeadModel.load(built["ict"])
     random = np.random.default_rng(0)
     identity = np.zeros(100, np.float32)
-    identity[:15] = random.normal(0, 0.8, 15)
+    identity[:15] = 2 * np.sign(random.normal(size=15))
     expression = np.zeros((2, 57), np.float32)
     expression[1, ict.expression_name.index("jawOpen")] = 0.6
     pose = np.tile(np.diag([1.0, -1, -1, 1]), (2, 1, 1))
@@ -125,5 +125,5 @@ def test_a_subject_goes_to_flame_and_back(built, tmp_path):
     from_mean = np.linalg.norm(align(mean_face, old, np.ones(len(old)))(mean_face) - old, axis=1)
     error = np.linalg.norm(moved - old, axis=1)
     # FLAME's 60 components hold most of the person, not all of it.
-    assert error.mean() < 0.0025
-    assert error.mean() < 0.75 * from_mean.mean()
+    assert error.mean() < 0.003
+    assert error.mean() < 0.7 * from_mean.mean()
