@@ -92,7 +92,7 @@ MATTE = ArtifactSpec(
 
 HEAD_MODEL = ArtifactSpec(
     kind="head_model",
-    version=(1, 0),
+    version=(1, 1),
     arrays={
         "template": ArraySpec(
             "float32", ("vertex", 3), HEAD_METRE, "Mean head, neutral expression."
@@ -101,7 +101,7 @@ HEAD_MODEL = ArtifactSpec(
             "float32",
             ("identity", "vertex", 3),
             "1",
-            "Orthonormal directions of shape, most varied first.",
+            "Directions of shape of unit length (orthonormal where the model's are), most varied first.",
         ),
         "identity_std": ArraySpec(
             "float32",
@@ -159,7 +159,8 @@ HEAD_MODEL = ArtifactSpec(
             "str",
             ("part",),
             "text",
-            "face, scalp, ear, neck, lips, eye_left, eye_right, teeth, tongue, mouth_cavity.",
+            "face, scalp, ear, neck, lips, eye_left, eye_right, teeth, tongue, mouth_cavity, and, where it serves, "
+            "eye_socket; a part that the model lacks has no vertices.",
         ),
         "mirror_vertex": ArraySpec(
             "int32",
@@ -184,6 +185,76 @@ HEAD_MODEL = ArtifactSpec(
         ),
         "sparse68_barycentric": ArraySpec(
             "float32", (68, 3), "1", "Barycentric coordinates in that triangle."
+        ),
+        "corrective_joint": ArraySpec(
+            "int32",
+            ("corrective",),
+            "1",
+            "Joint whose rotation drives each pose corrective; none where the model has no correctives.",
+            since_minor=1,
+        ),
+        "pose_corrective": ArraySpec(
+            "float32",
+            ("corrective", 9, "vertex", 3),
+            HEAD_METRE,
+            "Displacement of the unposed mesh per element (row-major) of R - I, R being that joint's local rotation.",
+            since_minor=1,
+        ),
+        "joint_expression": ArraySpec(
+            "float32",
+            ("moving_expression", "joint", 3),
+            HEAD_METRE,
+            "Displacement of the joints by each expression at coefficient 1; no rows where joints follow identity alone.",
+            since_minor=1,
+        ),
+        "albedo_mean": ArraySpec(
+            "float32",
+            ("albedo_vertex", 3),
+            "sRGB, 0..1",
+            "Mean colour of each vertex without light; no rows where the model has no colours.",
+            since_minor=1,
+        ),
+        "albedo_basis": ArraySpec(
+            "float32",
+            ("albedo", "albedo_vertex", 3),
+            "1",
+            "Directions of colour of unit length, most varied first.",
+            since_minor=1,
+        ),
+        "albedo_std": ArraySpec(
+            "float32",
+            ("albedo",),
+            "sRGB, 0..1",
+            "Standard deviation along each direction; coefficients are in units of it.",
+            since_minor=1,
+        ),
+    },
+)
+
+CORRESPONDENCE = ArtifactSpec(
+    kind="correspondence",
+    version=(1, 0),
+    arrays={
+        "face": ArraySpec(
+            "int32",
+            ("vertex",),
+            "1",
+            "Triangle of the source model that each vertex of the target model lies on.",
+        ),
+        "barycentric": ArraySpec(
+            "float32", ("vertex", 3), "1", "Barycentric coordinates in that triangle."
+        ),
+        "weight": ArraySpec(
+            "float32",
+            ("vertex",),
+            "1",
+            "Trust, 0..1; 0 for vertices without a counterpart: eyes, inside of the mouth, beyond a border.",
+        ),
+        "residual_m": ArraySpec(
+            "float32",
+            ("vertex",),
+            "metre",
+            "Distance of the registered vertex from the source's surface; 0 where the weight is 0.",
         ),
     },
 )
@@ -485,6 +556,7 @@ KINDS: dict[str, ArtifactSpec] = {
         AGREE,
         MATTE,
         HEAD_MODEL,
+        CORRESPONDENCE,
         FACE_FIT,
         AUDIO_FEATURES,
         SYNC,

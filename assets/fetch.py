@@ -27,7 +27,8 @@ def cached_asset(name: str, registry: Registry | None = None) -> Path | None:
     """The asset's path when it is here, whole and unchanged; None when not. Never downloads."""
     asset = (registry or load_registry()).asset(name)
     path = cache_folder() / name
-    return path if has_digest(path, asset.sha256) else None
+    whole = has_digest(path, asset.sha256) if asset.sha256 else path.exists()
+    return path if whole else None
 
 
 def fetch_asset(name: str, registry: Registry | None = None) -> Path:
@@ -89,6 +90,10 @@ def main(options: Options) -> None:
             path = fetch_asset(name, registry)
             if options.out is not None:
                 asset = registry.asset(name)
+                if not asset.sha256:
+                    raise InputError(
+                        f"{name}: exists in several versions and is not copied; it lies at {path}"
+                    )
                 is_group = options.name in registry.groups
                 target = options.out / name if is_group else options.out
                 copy_to(path, target, asset.sha256, asset.size_bytes)

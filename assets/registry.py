@@ -62,8 +62,9 @@ class Asset:
         licence: SPDX expression, or words.
         origin: Who made it.
         source: Where it comes from.
-        sha256: Digest of its bytes (64 hex digits).
-        size_bytes: Its length.
+        sha256: Digest of its bytes (64 hex digits); empty for what is fetched by hand in one of several versions,
+            which the step that reads it checks.
+        size_bytes: Its length; 0 where there are several versions.
     """
 
     name: str
@@ -155,7 +156,14 @@ def _asset(name: str, entry: dict[str, Any]) -> Asset:
         raise InputError(f"assets/registry.yaml: {name}: unknown kind of source {sorted(fields)}")
     source = kinds[0](**entry["source"])
     needed_by = tuple(entry["needed_by"])
-    return Asset(name=name, **{**entry, "source": source, "needed_by": needed_by})
+    several = {"sha256": "", "size_bytes": 0} if isinstance(source, ByHand) else {}
+    return Asset(name=name, **{**several, **entry, "source": source, "needed_by": needed_by})
+
+
+def _has_versions(entry: Asset | Wheel) -> bool:
+    """Whether several versions serve, so that no digest is known."""
+    by_hand = isinstance(entry, Asset) and isinstance(entry.source, ByHand)
+    return by_hand and not entry.sha256
 
 
 def _check(registry: Registry) -> None:
@@ -164,7 +172,8 @@ def _check(registry: Registry) -> None:
         name = entry.name if isinstance(entry, Asset) else entry.file_name
         if not _NAME.fullmatch(name):
             raise InputError(f"assets/registry.yaml: {name!r} is no plain file name")
-        if not _SHA256.fullmatch(entry.sha256) or entry.size_bytes <= 0:
+        pinned = _SHA256.fullmatch(entry.sha256) and entry.size_bytes > 0
+        if not pinned and not _has_versions(entry):
             raise InputError(f"assets/registry.yaml: {name}: needs a SHA-256 and a size")
     for asset in registry.assets.values():
         source = asset.source

@@ -147,5 +147,5 @@ def fetch_into(asset: Asset, registry: Registry, folder: Path) -> None:
     else:
         raise InputError(
             f"{asset.name} ({asset.licence}) has to be fetched by hand: open {source.page}, {source.steps}, and "
-            f"put the file into {folder} as {asset.name}"
+            f"put it into {folder} as {asset.name}"
         )

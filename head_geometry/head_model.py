@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -68,6 +68,21 @@ class HeadModel:
     mediapipe_weight: Float[Tensor, " mediapipe"]
     sparse68_face: Int[Tensor, "68"]
     sparse68_barycentric: Float[Tensor, "68 3"]
+    # Not every model has these; files of version 1.0 read as models without them.
+    corrective_joint: Int[Tensor, " corrective"] = field(
+        default_factory=lambda: torch.zeros(0, dtype=torch.long)
+    )
+    pose_corrective: Float[Tensor, "corrective 9 corrected_vertex 3"] = field(
+        default_factory=lambda: torch.zeros(0, 9, 0, 3)
+    )
+    joint_expression: Float[Tensor, "moving_expression moved_joint 3"] = field(
+        default_factory=lambda: torch.zeros(0, 0, 3)
+    )
+    albedo_mean: Float[Tensor, "albedo_vertex 3"] = field(default_factory=lambda: torch.zeros(0, 3))
+    albedo_basis: Float[Tensor, "albedo albedo_vertex 3"] = field(
+        default_factory=lambda: torch.zeros(0, 0, 3)
+    )
+    albedo_std: Float[Tensor, " albedo"] = field(default_factory=lambda: torch.zeros(0))
 
     @classmethod
     def load(cls, path: Path, device: torch.device | str = "cpu") -> HeadModel:
@@ -93,10 +108,10 @@ class HeadModel:
     ) -> HeadModel:
         """The same model on another device and, for its real-valued arrays, in another precision."""
         moved = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for entry in fields(self):
+            value = getattr(self, entry.name)
             if isinstance(value, Tensor):
-                moved[field.name] = value.to(device, dtype if value.is_floating_point() else None)
+                moved[entry.name] = value.to(device, dtype if value.is_floating_point() else None)
         return replace(self, **moved)
 
     def personal(self, vertex_offset: Float[Tensor, "any_vertex 3"]) -> HeadModel:
@@ -139,26 +154,43 @@ class HeadModel:
             expression: Coefficients, 1 is the full action.
             joint_rotation: Axis-angle of each joint, radians, in head axes.
 
-        Source: linear blend shapes and linear blend skinning, as in FLAME (Li et al. 2017) without
-        pose correctives.
+        Source: linear blend shapes, pose correctives where the model has them, and linear blend skinning, as
+        in FLAME (Li et al. 2017, eq. 2 to 5).
         """
         neutral = self.neutral(identity)
         shaped = neutral + torch.tensordot(expression, self.expression_basis, dims=1)
-        return self.skin(shaped, self.joint_regressor @ neutral, joint_rotation)
+        joints = self.joint_regressor @ neutral
+        if len(self.joint_expression) > 0:
+            joints = joints + torch.tensordot(expression, self.joint_expression, dims=1)
+        if len(self.corrective_joint) > 0:
+            shaped = shaped + self.correct_pose(joint_rotation)
+        return self.skin(shaped, joints, joint_rotation)
+
+    def correct_pose(
+        self, joint_rotation: Float[Tensor, "frame joint 3"]
+    ) -> Float[Tensor, "frame vertex 3"]:
+        """Displacement of the unposed vertices by the joints' rotations, metres.
+
+        Source: pose blend shapes, Li et al. 2017 (FLAME), eq. 5.
+        """
+        local = matrix_from_axis_angle(joint_rotation[:, self.corrective_joint])
+        identity = torch.eye(3, dtype=local.dtype, device=local.device)
+        return torch.tensordot((local - identity).flatten(2), self.pose_corrective, dims=2)
 
     def skin(
         self,
         shaped: Float[Tensor, "frame vertex 3"],
-        joints: Float[Tensor, "joint 3"],
+        joints: Float[Tensor, "*frames joint 3"],
         joint_rotation: Float[Tensor, "frame joint 3"],
     ) -> Float[Tensor, "frame vertex 3"]:
-        """Linear blend skinning of ``shaped`` vertices about ``joints`` (head axes, metres)."""
+        """Linear blend skinning of ``shaped`` vertices about ``joints`` (of all or of each frame; head axes, metres)."""
         local = matrix_from_axis_angle(joint_rotation)
         rotations: list[Tensor] = []
         translations: list[Tensor] = []
         for joint, parent in enumerate(self.joint_parent):
             # x -> R (x - c) + c, then the parent's motion.
-            shift = joints[joint] - local[:, joint] @ joints[joint]
+            centre = joints[..., joint, :]
+            shift = centre - (local[:, joint] @ centre[..., None])[..., 0]
             if parent < 0:
                 rotations.append(local[:, joint])
                 translations.append(shift)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from scipy.spatial import ConvexHull
 from torch import Tensor
 
+from artifacts.errors import InputError
 from head_geometry.cameras import project, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.landmark_sets import SPARSE68
@@ -47,7 +48,7 @@ def head_region(
         size: Width, height in pixels.
 
     Raises:
-        ValueError: the model has no neck below its chin.
+        InputError: the model has no neck below its chin.
 
     Source: own.
     """
@@ -94,11 +95,11 @@ def _front_of_cut(model: HeadModel, above: Bool[Tensor, " vertex"]) -> Bool[Tens
     """True for the vertices that locate the front of the neck cut.
 
     Raises:
-        ValueError: there are none.
+        InputError: there are none.
     """
     near = (model.template[:, 1] - cut_height_m(model)).abs() < RING_HALF_HEIGHT_M
     if not bool(near.any()) or bool(above.all()):
-        raise ValueError("the head model has no neck below its chin: it cannot be cut from a torso")
+        raise InputError("the head model has no neck below its chin: it cannot be cut from a torso")
     return near & (model.template[:, 2] >= model.template[near, 2].mean())
 
 

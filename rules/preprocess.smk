@@ -5,10 +5,11 @@ SEGMENTER = asset(SEGMENTER_ASSET)
 
 
 rule head_model:
-    """Build the statistical head once: template, identities, expressions, landmarks on the mesh."""
+    """Build the head model once: template, identities, expressions, landmarks on the mesh."""
     input:
         detector=DETECTOR,
         mesh=MESH,
+        files=list(HEAD_MODEL_FILES.values()),
     output:
         "results/head_models/{head_model}.h5",
     log:
@@ -18,14 +19,17 @@ rule head_model:
     conda:
         "../envs/preprocess.yaml"
     threads: 1
-    # Measured on 2 cores: 37 s, 1030 MB.
+    # Measured on 2 cores: anny 37 s, 1030 MB; ICT-FaceKit 70 s, 720 MB. Basel models hold twice as many numbers.
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime=20,
     params:
+        files=[f"--{option}={path}" for option, path in HEAD_MODEL_FILES.items()],
         code=code_digest("preprocessing.head_model"),
     shell:
         "python -m preprocessing.head_model"
+        " --source {wildcards.head_model:q}"
+        " {params.files:q}"
         " --detector {input.detector:q}"
         " --mesh {input.mesh:q}"
         " --out {output:q}"

@@ -125,6 +125,7 @@ def make_synthetic_head(identities=8, seed=0):
         expression_lower=torch.zeros(len(NAMES)), expression_upper=bounds,
         joint_name=JOINTS, joint_parent=(-1, 0, 1, 1), joint_regressor=real(regressor),
         skin_weight=real(weight), triangle=torch.from_numpy(triangle),
+        pose_corrective=torch.zeros(0, 9, len(weight), 3), joint_expression=torch.zeros(0, len(JOINTS), 3),
         uv=torch.zeros(count, 2), triangle_uv=torch.from_numpy(triangle),
         vertex_part=torch.from_numpy(part), part_name=("face", "neck", "eye_left", "eye_right"),
         mirror_vertex=torch.arange(count),

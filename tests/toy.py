@@ -164,6 +164,12 @@ def toy_head_model() -> dict[str, np.ndarray]:
         **_bases(template, part),
         **_rig(template, part),
         **_embeddings(template, triangle),
+        "corrective_joint": np.zeros(0),
+        "pose_corrective": np.zeros((0, 9, len(template), 3)),
+        "joint_expression": np.zeros((0, len(JOINTS), 3)),
+        "albedo_mean": np.zeros((0, 3)),
+        "albedo_basis": np.zeros((0, 0, 3)),
+        "albedo_std": np.zeros(0),
     }
     return {name: _stored(HEAD_MODEL.arrays[name].dtype, array) for name, array in arrays.items()}
 

@@ -13,7 +13,7 @@ from head_geometry.head_model import HeadModel
 from head_geometry.head_region import cut_height_m
 from head_geometry.rasteriser import depth_ranges
 
-INTERIOR_PARTS = ("eye_left", "eye_right", "teeth", "tongue", "mouth_cavity")
+INTERIOR_PARTS = ("eye_left", "eye_right", "teeth", "tongue", "mouth_cavity", "eye_socket")
 # How far the shell reaches beyond the mesh where the mattes ask for nothing more, metres.
 BASE_THICKNESS_M = 0.010
 # Hair further out than this is given up, metres.

@@ -104,14 +104,16 @@ class ClipFit:
 def make_prior(model: LandmarkModel, settings: FitSettings, focal_px: float) -> Prior:
     """Prior in the solver's terms."""
     n, turns = model.expressions, model.turn_unknowns
-    expression = torch.eye(n, dtype=torch.float64) / settings.expression_std**2
+    # Coefficients in standard deviations reach further than actions, whose full strength is 1.
+    reach = model.upper.clamp_min(1)
+    expression = torch.diag(1 / (settings.expression_std * reach) ** 2)
     for left, right in _mirrored(model.name):
         difference = torch.zeros(n, dtype=torch.float64)
         difference[left], difference[right] = 1, -1
         expression += difference[:, None] * difference / settings.asymmetry_std**2
     spread = torch.cat(
         [
-            torch.full((n,), settings.expression_acceleration),
+            settings.expression_acceleration * reach,
             torch.full((turns,), settings.turn_std),
             torch.full((3,), settings.rotation_std),
             torch.full((3,), settings.translation_std_m),

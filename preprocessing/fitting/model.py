@@ -197,7 +197,9 @@ def _make_turns(
             relative = field[..., chosen, :] - centre[..., None, None, :]
             return (relative * share[..., None]).sum(-2)
 
-        zero = torch.zeros(len(model.expression_basis), 3, dtype=identity.dtype)
+        moved = torch.zeros(len(model.expression_basis), 3, dtype=identity.dtype)
+        if len(model.joint_expression):
+            moved = model.joint_expression[:, joint]
         turns.append(
             Turn(
                 joint=joint,
@@ -206,7 +208,7 @@ def _make_turns(
                 rows=rows,
                 arm_mean=arm(model.template, regressor @ model.template),
                 arm_identity=arm(identity, torch.einsum("v,nva->na", regressor, identity)),
-                arm_expression=arm(model.expression_basis, zero),
+                arm_expression=arm(model.expression_basis, moved),
             )
         )
         column += len(axes)

@@ -274,11 +274,13 @@ class NormalBuilder:
         cross = torch.empty(
             len(pixels), len(identity) + 1, self.model.unknowns, dtype=torch.float64
         )
-        # One large product instead of one per frame: (row axis) against (frame expression).
-        by_row = linear.metric.float().permute(1, 0, 2, 3).flatten(1, 2)
-        stretched = (by_row @ self.expression.float().permute(1, 2, 0)).unflatten(1, (-1, 3))
-        stretched = stretched.transpose(1, 2).flatten(0, 1).flatten(1)
-        cross[:, :-1, :n] = (identity.float() @ stretched).unflatten(1, (-1, n)).transpose(0, 1)
+        if n:  # a model may have no expressions
+            # One large product instead of one per frame: (row axis) against (frame expression).
+            by_row = linear.metric.float().permute(1, 0, 2, 3).flatten(1, 2)
+            stretched = (by_row @ self.expression.float().permute(1, 2, 0)).unflatten(1, (-1, 3))
+            stretched = stretched.transpose(1, 2).flatten(0, 1).flatten(1)
+            by_expression = (identity.float() @ stretched).unflatten(1, (-1, n))
+            cross[:, :-1, :n] = by_expression.transpose(0, 1)
         cross[:, :-1, n:] = identity.float() @ linear.pull.flatten(1, 2)
         cross[:, -1, :n] = zoom_force.flatten(1) @ self.expression.flatten(1).T
         cross[:, -1, n:] = torch.einsum("fpam,fpa->fm", linear.motion, zoom_force)

@@ -93,6 +93,13 @@ def build_head_arrays(
         "vertex_part": mesh.vertex_part.astype(np.int32),
         "part_name": list(PARTS),
         "mirror_vertex": mesh.mirror_vertex.astype(np.int32),
+        # It has no pose correctives and no colours.
+        "corrective_joint": np.zeros(0, np.int32),
+        "pose_corrective": np.zeros((0, 9, len(template), 3), np.float32),
+        "joint_expression": np.zeros((0, len(JOINTS), 3), np.float32),
+        "albedo_mean": np.zeros((0, 3), np.float32),
+        "albedo_basis": np.zeros((0, 0, 3), np.float32),
+        "albedo_std": np.zeros(0, np.float32),
     }
 
 

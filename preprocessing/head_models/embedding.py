@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from head_geometry.head_model import HeadModel
+from head_geometry.surface import mirror_places, nearest_on_surface
 from preprocessing.head_models import points
+from preprocessing.head_models.actions import facial_actions
 from preprocessing.head_models.mesh import texture_islands
 from preprocessing.head_models.portraits import Portrait
-from preprocessing.head_models.surface import mirror_places, nearest_on_surface
 
 MEDIAPIPE_POINTS = 478
 MAX_MISS_PX = 6.0
@@ -24,6 +25,8 @@ MIN_FACING = 0.3
 OPEN_MOUTH, NARROW_EYE = 0.25, 0.25
 SOCKET_RADIUS_M = 0.03
 MAX_NECK_SHARE = 0.2
+SYMMETRIC_M = 1e-4
+"""A mean head whose sides differ by less is taken to be symmetric."""
 MIN_SAMPLES, MAX_SPREAD_M, TRUST_SPREAD_M = 30, 0.0075, 0.003
 
 
@@ -80,15 +83,12 @@ def point_groups(model: HeadModel) -> list[PointGroup]:
         member[model.part_vertices(*names)] = True
         return np.asarray(member.numpy()[triangle].all(1))
 
-    def downward(action: str) -> np.ndarray:
-        moved = -model.expression_basis[model.expression_name.index(action), :, 1].numpy()
-        return moved[triangle].mean(1)
-
+    actions = facial_actions(model)
     skin = of_parts("face", "scalp", "ear", "neck", "lips") & ~eye_socket_faces(model)
     eyes = of_parts("eye_left", "eye_right")
     centre = model.template.numpy()[triangle].mean(1)
-    lips, opening = of_parts("lips"), downward("jawOpen")
-    half = 0.5 * opening[lips].max()
+    lips, opening = of_parts("lips"), actions.opening_m()[triangle].mean(1)
+    half = 0.5 * opening[lips].max(initial=0)
     groups = [
         PointGroup(np.array(points.UPPER_LIP), skin & (opening < half), False, "any"),
         PointGroup(np.array(points.LOWER_LIP), skin & (opening > half), False, "any"),
@@ -97,9 +97,9 @@ def point_groups(model: HeadModel) -> list[PointGroup]:
         PointGroup(np.array(points.LIP_CORNER), skin, True, "any"),
         PointGroup(np.array(points.IRISES), eyes, False, "eyes_open"),
     ]
-    for side, action in (("left", "eyeBlinkLeft"), ("right", "eyeBlinkRight")):
+    for side in ("left", "right"):
         here = skin & ((centre[:, 0] > 0) == (side == "left"))
-        closing = downward(action)
+        closing = actions.closing_m(side)[triangle].mean(1)
         lid = closing > 0.0015
         groups += [
             PointGroup(np.array(points.UPPER_LID[side]), here & lid, True, "eyes_open"),
@@ -118,7 +118,8 @@ def eye_socket_faces(model: HeadModel) -> Bool[np.ndarray, " face"]:
     """True for the skin behind the eyeballs: texture islands of facial skin around an eye's centre."""
     triangle = model.triangle.numpy()
     label = texture_islands(model.triangle_uv.numpy())
-    eyes = (model.joint_regressor @ model.template)[2:].numpy()
+    joints = [model.joint_name.index(name) for name in ("eye_left", "eye_right")]
+    eyes = (model.joint_regressor @ model.template)[joints].numpy()
     is_face = model.vertex_part.numpy() == model.part_name.index("face")
     template = model.template.numpy()
     socket = np.zeros(len(triangle), bool)
@@ -131,13 +132,46 @@ def eye_socket_faces(model: HeadModel) -> Bool[np.ndarray, " face"]:
     return socket
 
 
+def rough_groups(model: HeadModel) -> list[PointGroup]:
+    """One group for the skin and one for the eyes, before the parts of the face are known."""
+    triangle = model.triangle.numpy()
+    kinds = []
+    for names in (("face", "scalp", "ear", "neck"), ("eye_left", "eye_right")):
+        member = torch.zeros(model.template.shape[0], dtype=torch.bool)
+        member[model.part_vertices(*names)] = True
+        kinds.append(np.asarray(member.numpy()[triangle].all(1)))
+    rest = np.setdiff1d(np.arange(MEDIAPIPE_POINTS), points.IRISES)
+    return [
+        PointGroup(rest, kinds[0], False, "any"),
+        PointGroup(np.array(points.IRISES), kinds[1], False, "any"),
+    ]
+
+
+def is_symmetric(model: HeadModel) -> bool:
+    """Whether face and eyes of the mean head are their own mirror image, place by place and triangle by triangle."""
+    template, mirror = model.template.numpy(), model.mirror_vertex.numpy()
+    member = np.zeros(len(template), bool)
+    member[model.part_vertices("face", "lips", "eye_left", "eye_right").numpy()] = True
+    off = np.linalg.norm(template[mirror] * [-1, 1, 1] - template, axis=1)[member].max()
+    triangle = model.triangle.numpy()
+    known = {tuple(sorted(corners)) for corners in triangle.tolist()}
+    images = mirror[triangle[member[triangle].any(1)]].tolist()
+    return bool(off < SYMMETRIC_M) and all(tuple(sorted(image)) in known for image in images)
+
+
 class Sightings:
     """Gathers where detected points fall on the surface, as places on the neutral mean head."""
 
-    def __init__(self, model: HeadModel) -> None:
-        """Start empty."""
+    def __init__(self, model: HeadModel, groups: list[PointGroup] | None = None) -> None:
+        """Start empty.
+
+        Args:
+            model: The head in the portraits.
+            groups: Which part of the mesh each point may lie on; :func:`point_groups` when not given.
+        """
         self.model = model
-        self.groups = point_groups(model)
+        self.groups = point_groups(model) if groups is None else groups
+        self._symmetric = is_symmetric(model)
         self._triangle = model.triangle.numpy()
         self._template = model.template.double().numpy()
         self._places: list[np.ndarray] = []
@@ -167,25 +201,29 @@ class Sightings:
         self._cameras.append(torch.linalg.inv(portrait.camera_from_head)[:3, 3].numpy())
 
     def _states(self, portrait: Portrait) -> Mapping[str, bool]:
-        value = dict(zip(self.model.expression_name, portrait.expression.tolist(), strict=True))
         return {
             "any": True,
-            "mouth_open": value["jawOpen"] >= OPEN_MOUTH,
-            "eyes_open": value["eyeBlinkLeft"] <= NARROW_EYE,
+            "mouth_open": portrait.opening >= OPEN_MOUTH,
+            "eyes_open": portrait.blink <= NARROW_EYE,
         }
 
+    def rough_places(self) -> Float[np.ndarray, "478 3"]:
+        """The most consistent place of every point, as seen."""
+        return robust_middle(np.stack(self._places), np.stack(self._seen))
+
     def embed(self) -> Embedding:
-        """The most consistent place of every point, made symmetric."""
+        """The most consistent place of every point, made symmetric where the mean head is."""
         places, seen = np.stack(self._places), np.stack(self._seen)
         middle = robust_middle(places, seen)
         seen &= self._faces_viewer(middle)
         middle = robust_middle(places, seen)
         partner = mirror_partners(middle)
         # The detector's own constant offset to one side is no property of the face.
-        sideways = np.median((middle + middle[partner])[:, 0]) / 2
+        sideways = np.median((middle + middle[partner])[:, 0]) / 2 if self._symmetric else 0.0
         middle = middle - [sideways, 0, 0]
         asymmetry = np.linalg.norm(middle - middle[partner] * [-1, 1, 1], axis=1)
-        middle = (middle + middle[partner] * [-1, 1, 1]) / 2
+        if self._symmetric:
+            middle = (middle + middle[partner] * [-1, 1, 1]) / 2
         distance = np.linalg.norm(places - middle, axis=-1)
         count = seen.sum(0)
         spread = np.array(
@@ -219,10 +257,14 @@ class Sightings:
     ) -> tuple[Int[np.ndarray, "478"], Float[np.ndarray, "478 3"]]:
         face = np.zeros(MEDIAPIPE_POINTS, np.int64)
         barycentric = np.zeros((MEDIAPIPE_POINTS, 3))
+        barycentric[:, 0] = 1
         for group in self.groups:
-            face[group.index], barycentric[group.index] = nearest_on_surface(
-                middle[group.index], self._template, self._triangle, np.flatnonzero(group.face)
-            )
+            if group.face.any():  # the irises of a head without eyeballs have no place
+                face[group.index], barycentric[group.index] = nearest_on_surface(
+                    middle[group.index], self._template, self._triangle, np.flatnonzero(group.face)
+                )
+        if not self._symmetric:
+            return face, barycentric
         # The right side copies the left, so that the two are exact mirror images.
         right = np.flatnonzero((middle[:, 0] < 0) & (partner != np.arange(MEDIAPIPE_POINTS)))
         face[right], barycentric[right] = mirror_places(

@@ -14,6 +14,7 @@ from head_geometry.head_model import HeadModel
 from head_geometry.normals import vertex_normals
 from head_geometry.rasteriser import Raster, rasterise
 from head_geometry.rotations import matrix_from_axis_angle
+from preprocessing.head_models.actions import facial_actions
 
 YAW_DEG, PITCH_DEG, ROLL_DEG = 35.0, 18.0, 8.0
 IRIS_ANGLE_RAD, PUPIL_ANGLE_RAD = 0.41, 0.17
@@ -28,7 +29,8 @@ class Portrait:
         image: sRGB, 0..255.
         raster: What each pixel sees.
         vertices: Camera axes, metres.
-        expression: Coefficients by the model's expression order.
+        opening: How far the mouth is open, 0..1.
+        blink: How far the eyes are shut, 0..1.
         intrinsics: Pinhole matrix in pixels.
         camera_from_head: Rigid motion to OpenCV camera axes.
     """
@@ -36,7 +38,8 @@ class Portrait:
     image: UInt8[np.ndarray, "height width 3"]
     raster: Raster
     vertices: Float[Tensor, "vertex 3"]
-    expression: Float[Tensor, " expression"]
+    opening: float
+    blink: float
     intrinsics: Float[Tensor, "3 3"]
     camera_from_head: Float[Tensor, "4 4"]
 
@@ -59,7 +62,8 @@ class Photographer:
         self.model = model
         self.size_px = size_px
         self._random = np.random.default_rng(seed)
-        self._joints = model.joint_regressor @ model.template
+        self._actions = facial_actions(model)
+        self._centre = picture_centre(model)
         self._brow = _brow_amount(model)
         self._eye_direction = _eye_directions(model)
 
@@ -72,8 +76,10 @@ class Photographer:
         model, random = self.model, self._random
         n = min(60, model.identity_std.shape[0])
         identity = torch.from_numpy(random.normal(0, 0.9, n)).float().clamp(-2.5, 2.5)
-        expression = self._random_expression() * (0 if frontal else 1)
-        rotation = torch.zeros(1, len(model.joint_name), 3)
+        gesture = self._actions.draw(random)
+        relaxed = 0 if frontal else 1
+        expression = gesture.expression * relaxed
+        rotation = gesture.joint_rotation[None] * relaxed
         gaze = torch.from_numpy(random.normal(0, [0.06, 0.12, 0], 3)).float()
         for eye in ("eye_left", "eye_right"):
             rotation[0, model.joint_name.index(eye)] = gaze
@@ -83,27 +89,8 @@ class Photographer:
         size = (self.size_px, self.size_px)
         raster = rasterise(seen, model.triangle, intrinsics, size)
         image = self._paint(raster, seen)
-        return Portrait(image, raster, seen, expression, intrinsics, camera_from_head)
-
-    def _random_expression(self) -> Float[Tensor, " expression"]:
-        """A few mild actions; in half of the pictures an open mouth, in some narrowed eyes."""
-        random, names = self._random, self.model.expression_name
-        value = np.zeros(len(names))
-        mild = [
-            name
-            for name in names
-            if name not in ("mouthClose", "tongueOut", "cheekPuff", "jawOpen")
-            and not name.startswith(("eyeLook", "eyeBlink"))
-        ]
-        for name in random.choice(mild, 6, replace=False):
-            value[names.index(name)] = random.uniform(0, 0.45)
-        if random.random() < 0.6:
-            value[names.index("jawOpen")] = random.uniform(0.15, 0.7)
-        if random.random() < 0.3:
-            blink = random.uniform(0.1, 0.5)
-            for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-                value[names.index(name)] = blink
-        return torch.from_numpy(value).float()
+        opening, blink = gesture.opening * relaxed, gesture.blink * relaxed
+        return Portrait(image, raster, seen, opening, blink, intrinsics, camera_from_head)
 
     def _random_camera(self, spread: float) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "3 3"]]:
         random = self._random
@@ -117,6 +104,7 @@ class Photographer:
         camera_from_head[:3, :3] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ z @ y @ x
         shift = torch.from_numpy(random.uniform(-0.015, 0.015, 2)).float()
         camera_from_head[:3, 3] = torch.tensor([shift[0], shift[1], distance + 0.1])
+        camera_from_head[:3, 3] -= camera_from_head[:3, :3] @ self._centre
         focal_px = self.size_px * distance / (FACE_HEIGHT_M * random.uniform(1.05, 1.35))
         centre = (self.size_px - 1) / 2
         intrinsics = torch.tensor([[focal_px, 0, centre], [0, focal_px, centre], [0, 0, 1]])
@@ -148,6 +136,8 @@ class Photographer:
 
     def _albedo(self) -> Float[Tensor, "vertex 3"]:
         model, random = self.model, self._random
+        if len(model.albedo_mean):
+            return self._own_albedo()
         light, dark = np.array([0.72, 0.48, 0.37]), np.array([0.20, 0.11, 0.08])
         share = random.uniform(0, 0.9)
         skin = torch.from_numpy((1 - share) * light + share * dark).float()
@@ -167,6 +157,19 @@ class Photographer:
         strength = self._brow[:, None] * random.uniform(0.4, 1.0)
         return albedo * (1 - strength) + hair * strength
 
+    def _own_albedo(self) -> Float[Tensor, "vertex 3"]:
+        """A random colouring of a model that has colours of its own, without the display's gamma."""
+        model = self.model
+        draw = torch.from_numpy(self._random.normal(0, 0.7, len(model.albedo_std))).float()
+        colour = model.albedo_mean + torch.tensordot(draw * model.albedo_std, model.albedo_basis, 1)
+        return colour.clamp(0, 1) ** 2.2
+
+
+def picture_centre(model: HeadModel) -> Float[Tensor, "3"]:
+    """What the pictures turn about: the head joint, to the centimetre."""
+    joints = model.joint_regressor @ model.template
+    return torch.round(100 * joints[model.joint_name.index("head")]) / 100
+
 
 def _brow_amount(model: HeadModel) -> Float[Tensor, " vertex"]:
     """How much of each vertex is eyebrow, 0..1: a soft arch over each eye, on the brow ridge."""
@@ -177,7 +180,7 @@ def _brow_amount(model: HeadModel) -> Float[Tensor, " vertex"]:
     amount = torch.exp(-((height / 0.0035) ** 4) - across**8)
     skin = torch.zeros_like(amount)
     skin[model.part_vertices("face")] = 1
-    return amount * skin * (model.template[:, 2] > 0.06)
+    return amount * skin * (model.template[:, 2] > picture_centre(model)[2] + 0.06)
 
 
 def _eye_directions(model: HeadModel) -> Float[Tensor, "vertex 3"]:

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from artifacts.errors import InputError
+from assets.fetch import fetch_asset
 from assets.registry import ByHand, Download, PackageFile, WheelFile, load_registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +55,18 @@ def test_every_step_named_exists_and_every_wheel_is_used():
 )
 def test_kinds_of_sources(tmp_path, source, kind):
     assert isinstance(_load(tmp_path, source=source).asset("a.bin").source, kind)
+
+
+def test_only_what_is_fetched_by_hand_may_come_in_several_versions(tmp_path, monkeypatch):
+    by_hand = {"page": "https://example.org", "steps": "accept the licence"}
+    registry = _load(tmp_path, source=by_hand, sha256="", size_bytes=0)
+    monkeypatch.setenv("LIKENESS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match="accept the licence"):
+        fetch_asset("a.bin", registry)
+    (tmp_path / "cache/a.bin").write_bytes(b"any")
+    assert fetch_asset("a.bin", registry) == tmp_path / "cache/a.bin"
+    with pytest.raises(InputError, match="needs a SHA-256"):
+        _load(tmp_path / "cache", sha256="")
 
 
 @pytest.mark.parametrize("name", ["../a", "a/b", "/etc/passwd", "", ".hidden", "a\\b"])

@@ -49,6 +49,12 @@ def random_arrays():
         "mediapipe_weight": np.ones(478, np.float32),
         "sparse68_face": indices(68, limit=20),
         "sparse68_barycentric": shares(68, 3),
+        "corrective_joint": np.array([1, 3], np.int32),
+        "pose_corrective": normal(2, 9, VERTICES, 3) * 0.01,
+        "joint_expression": normal(EXPRESSIONS, 4, 3) * 0.01,
+        "albedo_mean": random.random((VERTICES, 3)).astype(np.float32),
+        "albedo_basis": normal(2, VERTICES, 3),
+        "albedo_std": np.ones(2, np.float32),
     }
 
 
@@ -74,9 +80,13 @@ def reference_vertices(arrays, identity, expression, turns):
     ):
         neutral += amount * std * direction
     shaped = neutral + sum(e * b for e, b in zip(expression, a["expression_basis"], strict=True))
+    for joint, nine in zip(arrays["corrective_joint"], a["pose_corrective"], strict=True):
+        feature = Rotation.from_rotvec(turns[joint]).as_matrix() - np.eye(3)
+        shaped += sum(f * d for f, d in zip(feature.ravel(), nine, strict=True))
     world = []
     for joint, parent in enumerate(PARENTS):
         centre = a["joint_regressor"][joint] @ neutral
+        centre = centre + expression @ a["joint_expression"][:, joint]
         there, turn, back = np.eye(4), np.eye(4), np.eye(4)
         there[:3, 3], back[:3, 3] = centre, -centre
         turn[:3, :3] = Rotation.from_rotvec(turns[joint]).as_matrix()
@@ -100,6 +110,14 @@ def test_posed_vertices_equal_a_double_precision_reference(arrays, model):
     for frame in range(3):
         expected = reference_vertices(arrays, identity, expression[frame], turns[frame])
         np.testing.assert_allclose(posed[frame], expected, atol=1e-12)
+
+
+def test_files_of_version_1_0_read_as_models_without_correctives():
+    from tests.frozen_artifacts import FOLDER
+
+    model = HeadModel.load(FOLDER / "head_model.h5")
+    assert model.pose_corrective.shape == (0, 9, len(model.template), 3)
+    assert model.joint_expression.shape[0] == model.albedo_mean.shape[0] == 0
 
 
 def test_fewer_identity_coefficients_mean_zeros(model):

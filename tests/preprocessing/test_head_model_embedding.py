@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from head_geometry.surface import mirror_places, nearest_barycentric, nearest_on_surface
 from preprocessing.head_model import make_model
 from preprocessing.head_models.build import build_head_arrays
 from preprocessing.head_models.embedding import (
@@ -14,7 +15,6 @@ from preprocessing.head_models.embedding import (
     robust_middle,
 )
 from preprocessing.head_models.portraits import Photographer
-from preprocessing.head_models.surface import mirror_places, nearest_barycentric, nearest_on_surface
 
 
 @pytest.fixture(scope="module")

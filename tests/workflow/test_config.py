@@ -59,6 +59,14 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"landmarks": {"detector": "dlib"}},
         ["landmarks/detector", "dlib", "mediapipe, face_alignment"],
     ),
+    "head model without its file": (
+        {"head_model": "flame", "head_model_file": "no such/flame.pkl"},
+        ["flame", "no such/flame.pkl", "https://flame.is.tue.mpg.de", "licence"],
+    ),
+    "head model that is not in the cache": (
+        {"head_model": "basel"},
+        ["basel.mat", "https://faces.dmi.unibas.ch/bfm/"],
+    ),
     "missing key": ({"subjects": {"anna": {"start_s": 1}}}, ["subjects/anna/video", "missing"]),
     "missing clip": (
         {"subjects": {"anna": {"video": "clips/anna é.mp4"}}},
