@@ -137,6 +137,15 @@ class HeadModel:
         joint_rotation: Float[Tensor, "frame joint 3"],
     ) -> Float[Tensor, "frame vertex 3"]:
         """Linear blend skinning of ``shaped`` vertices about ``joints`` (head axes, metres)."""
+        rotations, translations = self.joint_motion(joints, joint_rotation)
+        rotation = torch.einsum("vj,fjab->fvab", self.skin_weight, rotations)
+        translation = torch.einsum("vj,fja->fva", self.skin_weight, translations)
+        return (rotation @ shaped[..., None])[..., 0] + translation
+
+    def joint_motion(
+        self, joints: Float[Tensor, "joint 3"], joint_rotation: Float[Tensor, "frame joint 3"]
+    ) -> tuple[Float[Tensor, "frame joint 3 3"], Float[Tensor, "frame joint 3"]]:
+        """Rotation and translation that each joint gives the points bound to it: x -> R x + t, head axes, metres."""
         local = matrix_from_axis_angle(joint_rotation)
         rotations: list[Tensor] = []
         translations: list[Tensor] = []
@@ -151,9 +160,7 @@ class HeadModel:
                 translations.append(
                     (rotations[parent] @ shift[..., None])[..., 0] + translations[parent]
                 )
-        rotation = torch.einsum("vj,fjab->fvab", self.skin_weight, torch.stack(rotations, 1))
-        translation = torch.einsum("vj,fja->fva", self.skin_weight, torch.stack(translations, 1))
-        return (rotation @ shaped[..., None])[..., 0] + translation
+        return torch.stack(rotations, 1), torch.stack(translations, 1)
 
     def mediapipe_points(
         self, vertices: Float[Tensor, "*batch vertex 3"]
