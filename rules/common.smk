@@ -112,6 +112,19 @@ def check_names():
             make_config(model, config["preset"], model_assignments(model))
         except InputError as error:
             refuse(f"models, model_options: {error}")
+    for name, driver in config["drivers"].items():
+        recordings = {"arkit", "nerface"} & driver.keys()
+        if len(recordings) != 1:
+            refuse(
+                f"drivers/{name} must name one recording, arkit or nerface, but names {len(recordings)}"
+            )
+        recording = Path(driver[recordings.pop()]).expanduser()
+        if not recording.is_file():
+            refuse(
+                f"drivers/{name}: there is no file {str(recording)!r}; give the path of the recording"
+            )
+        if name in config["subjects"]:
+            refuse(f"drivers/{name} has the name of a subject; choose another")
     for name, subject in config["subjects"].items():
         video = Path(subject["video"]).expanduser()
         if subject["video"] not in REGISTRY and not video.is_file():
@@ -151,6 +164,7 @@ os.environ.update(
 )
 
 SUBJECTS = sorted(config["subjects"])
+DRIVERS = sorted(config["drivers"])
 MODELS = config["models"]
 CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
 CONFIG_FILE = workflow.configfiles[-1]
@@ -181,10 +195,11 @@ MODEL_GPUS = 0 if config["device"] == "cpu" else 1
 
 
 def views_of(subject):
-    """Names of the renders of one subject: self, orbit, and cross_<driver> for every other subject."""
+    """Names of the renders of one subject: self, orbit, and cross_<driver> for every other subject and recording."""
     views = [mode for mode in config["modes"] if mode != "cross"]
     if "cross" in config["modes"]:
-        views += [f"cross_{driver}" for driver in SUBJECTS if driver != subject]
+        others = [*SUBJECTS, *DRIVERS]
+        views += [f"cross_{driver}" for driver in others if driver != subject]
     return views
 
 
@@ -216,7 +231,10 @@ wildcard_constraints:
     head_model=re.escape(config["head_model"]),
     subject="|".join(map(re.escape, SUBJECTS)),
     model="|".join(map(re.escape, registered_models())),
-    view="self|orbit|" + "|".join(f"cross_{re.escape(name)}" for name in SUBJECTS),
+    view="self|orbit|"
+    + "|".join(f"cross_{re.escape(name)}" for name in [*SUBJECTS, *DRIVERS]),
+    driver="|".join(map(re.escape, DRIVERS)) or "none",
+    format="[a-z0-9]+",
 
 
 def asset(name):
@@ -243,8 +261,24 @@ def driver_of(wildcards):
 
 
 def of_driver(kind):
-    """Input function for an artifact of the driving subject."""
-    return lambda wildcards: f"results/{driver_of(wildcards)}/{kind}.h5"
+    """Input function for an artifact of the driving subject or recording."""
+
+    def path(wildcards):
+        driver = driver_of(wildcards)
+        return f"results/{'drivers/' if driver in DRIVERS else ''}{driver}/{kind}.h5"
+
+    return path
+
+
+def recording(wildcards):
+    """The file of a driver that is a recording."""
+    driver = config["drivers"][wildcards.driver]
+    return str(Path(driver.get("arkit") or driver["nerface"]).expanduser())
+
+
+def recording_kind(wildcards):
+    """What kind of recording it is, as the step's option is called."""
+    return "arkit" if "arkit" in config["drivers"][wildcards.driver] else "nerface"
 
 
 def step_options(step):

@@ -201,6 +201,7 @@ rule report:
         runtime=30,
     params:
         subjects=SUBJECTS,
+        drivers=DRIVERS,
         models=MODELS,
         split=config["split"],
         templates=file_digests("evaluation/templates"),
@@ -209,6 +210,7 @@ rule report:
         "python -m evaluation.report"
         " --results results"
         " --subjects {params.subjects:q}"
+        " --drivers {params.drivers:q}"
         " --models {params.models:q}"
         " --split {params.split}"
         " --head-model {input.head_model:q}"

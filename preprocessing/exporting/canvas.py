@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
+
+from preprocessing.exporting.warp import warp
 
 # A shift by less than this is none (pixel).
 SMALLEST_SHIFT_PX = 1e-3
@@ -38,16 +40,9 @@ class Canvas:
         height, width = picture.shape[:2]
         if self.is_picture and self.size == (width, height):
             return picture
-        whole = all(abs(value - round(value)) < SMALLEST_SHIFT_PX for value in self.offset)
-        colour = fill if picture.ndim == 2 else (fill,) * picture.shape[2]
-        placed = Image.fromarray(picture).transform(
-            self.size,
-            Image.Transform.AFFINE,
-            (1, 0, -self.offset[0], 0, 1, -self.offset[1]),
-            resample=Image.Resampling.NEAREST if whole else Image.Resampling.BICUBIC,
-            fillcolor=colour,
-        )
-        return np.asarray(placed)
+        source_from_canvas = torch.eye(3, dtype=torch.float64)
+        source_from_canvas[:2, 2] = -torch.tensor(self.offset, dtype=torch.float64)
+        return warp(picture, source_from_canvas, self.size, fill)
 
 
 def centred_canvas(intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]) -> Canvas:

@@ -6,15 +6,14 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from head_geometry.camera_conventions import eg3d_label_from_camera
-from preprocessing.exporting.clip import FittedClip, Picture
+from preprocessing.exporting.clip import FittedClip
 from preprocessing.exporting.folder import PictureWriter, write_json
+from preprocessing.exporting.warp import warp
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,8 @@ def write_eg3d(clip: FittedClip, folder: Path, pictures: PictureWriter) -> None:
         label = eg3d_label_from_camera(view.camera_from_world, view.intrinsics, (SIDE_PX, SIDE_PX))
         labels[picture.frame] = [name, label.tolist()]
         cut_off += leaves_picture(view, clip.size)
-        pictures.write(folder / name, crop(picture, view))
+        crop = warp(picture.image, view.source_from_crop, (SIDE_PX, SIDE_PX), fill=0)
+        pictures.write(folder / name, crop)
     if cut_off:
         log.warning(
             "%d of %d crops reach beyond the picture; they are black there", cut_off, len(labels)
@@ -121,19 +121,6 @@ def look_at(
     )
     source_from_crop = intrinsics @ turned_from_camera.T @ torch.linalg.inv(crop_intrinsics)
     return LookAt(camera, crop_intrinsics, source_from_crop)
-
-
-def crop(picture: Picture, view: LookAt) -> np.ndarray:
-    """The picture as the turned camera sees it, (512, 512, 3) uint8; black beyond the picture."""
-    # Pillow counts from the edge of the first pixel.
-    edge = torch.eye(3, dtype=torch.float64)
-    edge[:2, 2] = 0.5
-    matrix = edge @ view.source_from_crop @ torch.linalg.inv(edge)
-    numbers = (matrix / matrix[2, 2]).flatten()[:8].tolist()
-    turned = Image.fromarray(picture.image).transform(
-        (SIDE_PX, SIDE_PX), Image.Transform.PERSPECTIVE, numbers, Image.Resampling.BICUBIC
-    )
-    return np.asarray(turned)
 
 
 def leaves_picture(view: LookAt, size: tuple[int, int]) -> bool:
