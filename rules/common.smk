@@ -21,6 +21,7 @@ from artifacts.errors import InputError
 from avatar_models.registry import make_config, model_module, registered_models
 
 ROOT = Path(workflow.basedir)
+RECORDINGS = ("arkit", "nerface")
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 REGISTRY = yaml.safe_load((ROOT / "assets/registry.yaml").read_text())["assets"]
 
@@ -113,12 +114,12 @@ def check_names():
         except InputError as error:
             refuse(f"models, model_options: {error}")
     for name, driver in config["drivers"].items():
-        recordings = {"arkit", "nerface"} & driver.keys()
+        recordings = [kind for kind in RECORDINGS if driver[kind]]
         if len(recordings) != 1:
             refuse(
                 f"drivers/{name} must name one recording, arkit or nerface, but names {len(recordings)}"
             )
-        recording = Path(driver[recordings.pop()]).expanduser()
+        recording = Path(driver[recordings[0]]).expanduser()
         if not recording.is_file():
             refuse(
                 f"drivers/{name}: there is no file {str(recording)!r}; give the path of the recording"
@@ -270,15 +271,16 @@ def of_driver(kind):
     return path
 
 
+def recording_kind(wildcards):
+    """What kind of recording a driver is, as the step's option is called."""
+    driver = config["drivers"][wildcards.driver]
+    return next(kind for kind in RECORDINGS if driver[kind])
+
+
 def recording(wildcards):
     """The file of a driver that is a recording."""
     driver = config["drivers"][wildcards.driver]
-    return str(Path(driver.get("arkit") or driver["nerface"]).expanduser())
-
-
-def recording_kind(wildcards):
-    """What kind of recording it is, as the step's option is called."""
-    return "arkit" if "arkit" in config["drivers"][wildcards.driver] else "nerface"
+    return str(Path(driver[recording_kind(wildcards)]).expanduser())
 
 
 def step_options(step):

@@ -55,9 +55,9 @@ rule driver:
     params:
         kind=recording_kind,
         frame_rate_hz=config["frame_rate_hz"],
-        source_rate_hz=lambda wildcards: config["drivers"][wildcards.driver].get(
-            "source_rate_hz", 0
-        ),
+        source_rate_hz=lambda wildcards: config["drivers"][wildcards.driver][
+            "source_rate_hz"
+        ],
         code=code_digest("preprocessing.driver"),
     shell:
         "python -m preprocessing.driver"
