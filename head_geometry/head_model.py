@@ -130,20 +130,31 @@ class HeadModel:
         shaped = neutral + torch.tensordot(expression, self.expression_basis, dims=1)
         return self.skin(shaped, self.joint_regressor @ neutral, joint_rotation)
 
+    def joint_places(
+        self,
+        identity: Float[Tensor, " identity"],
+        expression: Float[Tensor, "frame expression"],
+    ) -> Float[Tensor, "frame joint 3"]:
+        """Where the joints lie before any of them turns, head axes, metres."""
+        joints = self.joint_regressor @ self.neutral(identity)
+        return joints.expand(len(expression), *joints.shape)
+
     def skin(
         self,
         shaped: Float[Tensor, "frame vertex 3"],
-        joints: Float[Tensor, "joint 3"],
+        joints: Float[Tensor, "*frames joint 3"],
         joint_rotation: Float[Tensor, "frame joint 3"],
     ) -> Float[Tensor, "frame vertex 3"]:
-        """Linear blend skinning of ``shaped`` vertices about ``joints`` (head axes, metres)."""
+        """Linear blend skinning of ``shaped`` vertices about ``joints`` (of all or of each frame; head axes, metres)."""
         rotations, translations = self.joint_motion(joints, joint_rotation)
         rotation = torch.einsum("vj,fjab->fvab", self.skin_weight, rotations)
         translation = torch.einsum("vj,fja->fva", self.skin_weight, translations)
         return (rotation @ shaped[..., None])[..., 0] + translation
 
     def joint_motion(
-        self, joints: Float[Tensor, "joint 3"], joint_rotation: Float[Tensor, "frame joint 3"]
+        self,
+        joints: Float[Tensor, "*frames joint 3"],
+        joint_rotation: Float[Tensor, "frame joint 3"],
     ) -> tuple[Float[Tensor, "frame joint 3 3"], Float[Tensor, "frame joint 3"]]:
         """Rotation and translation that each joint gives the points bound to it: x -> R x + t, head axes, metres."""
         local = matrix_from_axis_angle(joint_rotation)
@@ -151,7 +162,8 @@ class HeadModel:
         translations: list[Tensor] = []
         for joint, parent in enumerate(self.joint_parent):
             # x -> R (x - c) + c, then the parent's motion.
-            shift = joints[joint] - local[:, joint] @ joints[joint]
+            centre = joints[..., joint, :]
+            shift = centre - (local[:, joint] @ centre[..., None])[..., 0]
             if parent < 0:
                 rotations.append(local[:, joint])
                 translations.append(shift)

@@ -52,13 +52,14 @@ class ExportedClip:
         return (self.head.joint_regressor @ neutral).double().numpy()
 
 
-def make_clip(folder: Path, flame_like: bool) -> ExportedClip:
+def make_clip(folder: Path, flame_like: bool, root_known: bool = True) -> ExportedClip:
     """A toy clip with an off-centre principal point, two focal lengths, a moving camera, a bent neck, a personal displacement
     and one frame that was not fitted.
 
     Args:
         folder: Made if missing.
         flame_like: With the joints of FLAME, the head being the root; else the toy's own, the neck being it.
+        root_known: Let the root lie elsewhere than the pivot between neck and head.
     """
     subject = make_toy_subject(folder, N_FRAMES, SIDE, seed=4, invalid_frames=(INVALID,))
     model, fit = (
@@ -68,6 +69,8 @@ def make_clip(folder: Path, flame_like: bool) -> ExportedClip:
     rng = np.random.default_rng(7)
     if flame_like:
         model |= _flame_joints(model)
+        if not root_known:
+            model["joint_regressor"][0] = model["joint_regressor"][1]
     joints = len(model["joint_name"])
     fit["joint_rotation"] = rng.normal(0, 0.15, (N_FRAMES, joints, 3)).astype(np.float32)
     root = list(model["joint_parent"]).index(-1)

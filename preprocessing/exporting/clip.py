@@ -120,9 +120,14 @@ class FittedClip:
         return self.head.neutral(self.identity)
 
     @cached_property
-    def joints(self) -> Float[Tensor, "joint 3"]:
-        """Places of the joints in the neutral head, head axes, metres."""
-        return self.head.joint_regressor @ self.neutral
+    def expression(self) -> Float[Tensor, "frame expression"]:
+        """Coefficients, 1 is the full action."""
+        return torch.from_numpy(self.fit["expression"])
+
+    @cached_property
+    def joints(self) -> Float[Tensor, "frame joint 3"]:
+        """Places of the joints before any of them turns, head axes, metres."""
+        return self.head.joint_places(self.identity, self.expression)
 
     def joint(self, name: str) -> int | None:
         """Index of a joint; None where the head model has none of that name."""
@@ -131,9 +136,8 @@ class FittedClip:
 
     def vertices(self, frame: int) -> Float[Tensor, "vertex 3"]:
         """Posed vertices of a frame, head axes, metres."""
-        expression = torch.from_numpy(self.fit["expression"][frame : frame + 1])
-        shaped = self.neutral + torch.tensordot(expression, self.head.expression_basis, dims=1)
-        return self.head.skin(shaped, self.joints, self.joint_rotation[frame : frame + 1])[0]
+        row = slice(frame, frame + 1)
+        return self.head.vertices(self.identity, self.expression[row], self.joint_rotation[row])[0]
 
     def head_alpha(self, picture: Picture) -> UInt8[np.ndarray, "height width"]:
         """Opacity of the head without the torso."""

@@ -63,7 +63,7 @@ def write_gltf(clip: FittedClip, folder: Path, pictures: PictureWriter) -> None:
     nodes, joint_nodes = node_tree(clip)
     skin = {
         "joints": joint_nodes,
-        "inverseBindMatrices": writer.accessor(bind_matrices(clip.joints)),
+        "inverseBindMatrices": writer.accessor(bind_matrices(neutral_joints(clip))),
     }
     pose_node, camera_node = nodes_by_name(nodes, "head_pose"), nodes_by_name(nodes, "camera")
     flip = OPENCV_FROM_OPENGL.double()
@@ -122,6 +122,7 @@ def camera_entry(clip: FittedClip) -> dict[str, Any]:
 def node_tree(clip: FittedClip) -> tuple[list[dict[str, Any]], list[int]]:
     """All nodes, and those of the joints in the head model's order."""
     head = clip.head
+    joints = neutral_joints(clip)
     nodes: list[dict[str, Any]] = [
         {"name": "head_pose", "children": []},
         {"name": "camera", "camera": 0},
@@ -129,12 +130,17 @@ def node_tree(clip: FittedClip) -> tuple[list[dict[str, Any]], list[int]]:
     ]
     first = len(nodes)
     for joint, (name, parent) in enumerate(zip(head.joint_name, head.joint_parent, strict=True)):
-        place = clip.joints[joint]
+        place = joints[joint]
         if parent >= 0:
-            place = place - clip.joints[parent]
+            place = place - joints[parent]
         nodes.append({"name": name, "translation": place.tolist()})
         nodes[first + parent if parent >= 0 else 0].setdefault("children", []).append(first + joint)
     return nodes, [first + joint for joint in range(len(head.joint_name))]
+
+
+def neutral_joints(clip: FittedClip) -> Float[Tensor, "joint 3"]:
+    """Places of the joints in the neutral head, which glTF binds the skin to."""
+    return clip.head.joint_regressor @ clip.neutral
 
 
 def nodes_by_name(nodes: list[dict[str, Any]], name: str) -> int:

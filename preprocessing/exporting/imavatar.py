@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from head_geometry.camera_conventions import OPENCV_FROM_OPENGL, imavatar_from_camera
+from head_geometry.camera_conventions import imavatar_from_camera
 from head_geometry.cameras import project, transform
 from preprocessing.exporting.clip import FittedClip
-from preprocessing.exporting.flame_pose import flame_pose
+from preprocessing.exporting.flame_pose import flame_stage
 from preprocessing.exporting.folder import PictureWriter, write_json
 
 log = logging.getLogger(__name__)
@@ -29,27 +29,29 @@ SHAPES, EXPRESSIONS = 100, 50
 def write_imavatar(clip: FittedClip, folder: Path, pictures: PictureWriter) -> None:
     """Write the clip for IMavatar: the sub-folders ``train`` and ``test``, which it takes as sequences.
 
-    The camera's axes (OpenGL) are the world's; the head turns through FLAME's global rotation. FLAME's mesh times 4,
-    moved by ``world_mat``, lies before a camera that looks along -z. ``intrinsics`` are (-fx, fy, cx, cy) in shares
+    The head turns through FLAME's global rotation; FLAME's mesh times 4, moved by ``world_mat``, lies before a
+    camera that looks along -z. ``intrinsics`` are (-fx, fy, cx, cy) in shares
     of the image; pixel 0 lies at 0. Keypoints and boxes are in -1..1 between 0 and the image's size.
 
     Source: Zheng et al., I M Avatar (2022); zhengyuf/IMavatar, ``real_dataset.py``, ``optimize.py``, ``rend_util.py``.
     """
-    opengl_from_head = OPENCV_FROM_OPENGL.double() @ clip.camera_from_head
-    pose = flame_pose(clip.head, clip.joints, clip.joint_rotation, opengl_from_head)
+    stage = flame_stage(
+        clip.head, clip.joints, clip.joint_rotation, clip.world_from_head, clip.camera_from_world
+    )
     if clip.is_flame and clip.fit["expression"].shape[1] > EXPRESSIONS:
         log.warning(
             "the fit has %d expression coefficients, IMavatar's FLAME layer reads %d: set its n_exp",
             clip.fit["expression"].shape[1],
             EXPRESSIONS,
         )
-    # The flip undoes that imavatar_from_camera goes to OpenGL axes, in which the pose already is.
-    camera = OPENCV_FROM_OPENGL.double().repeat(len(pose.translation), 1, 1)
-    camera[:, :3, 3] = (OPENCV_FROM_OPENGL[:3, :3].double() @ (SCALE * pose.translation).T).T
+    # IMavatar's FLAME has no translation: the camera has it.
+    camera = stage.camera_from_stage.clone()
+    moved = (camera[:, :3, :3] @ stage.pose.translation[..., None])[..., 0]
+    camera[:, :3, 3] = SCALE * (camera[:, :3, 3] + moved)
     matrices, numbers = imavatar_from_camera(
         camera, clip.intrinsics.expand(len(camera), 3, 3), clip.size
     )
-    full = pose.full()
+    full = stage.pose.full()
     for split, frames in (("train", clip.train), ("test", clip.test)):
         entries = []
         for frame in frames.tolist():

@@ -11,14 +11,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from head_geometry.camera_conventions import (
-    OPENCV_FROM_OPENGL,
-    edge_from_pixel_intrinsics,
-    opengl_from_camera,
-)
+from head_geometry.camera_conventions import edge_from_pixel_intrinsics, opengl_from_camera
 from preprocessing.exporting.canvas import centred_canvas
 from preprocessing.exporting.clip import FittedClip, Picture
-from preprocessing.exporting.flame_pose import FlamePose, flame_pose, padded
+from preprocessing.exporting.flame_pose import FlamePose, flame_stage, padded
 from preprocessing.exporting.folder import PictureWriter, write_json
 
 # Lengths of VHAP's own vectors.
@@ -38,12 +34,13 @@ def write_vhap(clip: FittedClip, folder: Path, pictures: PictureWriter) -> None:
     Source: ShenhanQian/VHAP, ``export_as_nerf_dataset.py``, ``model/flame.py``; ShenhanQian/GaussianAvatars,
     ``dataset_readers.py`` (Qian et al. 2024).
     """
-    flip = OPENCV_FROM_OPENGL.double()
-    pose = flame_pose(clip.head, clip.joints, clip.joint_rotation, flip @ clip.world_from_head)
-    middle = pose.translation[clip.kept].mean(0)
-    world_from_centred = flip.clone()
-    world_from_centred[:3, 3] = flip[:3, :3] @ middle
-    matrices = opengl_from_camera(clip.camera_from_world @ world_from_centred)
+    stage = flame_stage(
+        clip.head, clip.joints, clip.joint_rotation, clip.world_from_head, clip.camera_from_world
+    )
+    middle = stage.pose.translation[clip.kept].mean(0)
+    camera_from_centred = stage.camera_from_stage.clone()
+    camera_from_centred[:, :3, 3] += camera_from_centred[:, :3, :3] @ middle
+    matrices = opengl_from_camera(camera_from_centred)
     canvas = centred_canvas(clip.intrinsics, clip.size)
     camera = camera_numbers(clip.intrinsics + torch.tensor(_shift(canvas.offset)), canvas.size)
     entries = {
@@ -60,7 +57,7 @@ def write_vhap(clip: FittedClip, folder: Path, pictures: PictureWriter) -> None:
             "camera_indices": [0] if chosen else [],
         }
         write_json(folder / ("transforms.json" if not name else f"transforms_{name}.json"), content)
-    write_parameters(clip, pose, middle, folder)
+    write_parameters(clip, stage.pose, middle, folder)
     for place, picture in enumerate(clip.pictures(clip.kept)):
         name = _picture_name(place)
         pictures.write(folder / "images" / name, canvas.place(over_white(picture), 255))

@@ -16,9 +16,13 @@ from preprocessing.export import Options, main
 CLOSE_PX = 2e-3
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["head_is_root", "neck_is_root"])
+@pytest.fixture(
+    scope="module",
+    params=[(True, True), (False, True), (True, False)],
+    ids=["head_is_root", "neck_is_root", "flame_root_unknown"],
+)
 def clip(request, tmp_path_factory):
-    return make_clip(tmp_path_factory.mktemp("clip"), request.param)
+    return make_clip(tmp_path_factory.mktemp("clip"), *request.param)
 
 
 def read_json(path):
