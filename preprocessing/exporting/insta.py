@@ -67,7 +67,7 @@ def write_insta(clip: FittedClip, folder: Path, pictures: PictureWriter) -> None
         entries = [_entry(frame, world_from_camera[frame]) for frame in frames.tolist()]
         write_json(folder / f"transforms{name}.json", shared | {"frames": entries})
     for name in ("meshes", "checkpoint", "flame/exp"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     topology = triangle_lines(clip)
     canonical = vertex_lines(canonical_vertices(clip).numpy()) + topology
     (folder / "canonical.obj").write_text(canonical, encoding="utf-8")

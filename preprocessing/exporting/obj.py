@@ -28,7 +28,7 @@ def write_obj(clip: FittedClip, folder: Path, pictures: PictureWriter) -> None:
     topology = triangle_lines(clip)
     texture = albedo_name(clip, folder, pictures)
     material = f"newmtl {MATERIAL}\nKd 1 1 1\n" + (f"map_Kd {texture}\n" if texture else "")
-    (folder / "meshes").mkdir(parents=True)
+    (folder / "meshes").mkdir(parents=True, exist_ok=True)
     (folder / "meshes" / f"{MATERIAL}.mtl").write_text(material, encoding="utf-8")
     head = f"mtllib {MATERIAL}.mtl\nusemtl {MATERIAL}\n"
     for frame in clip.kept.tolist():

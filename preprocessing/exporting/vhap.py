@@ -102,7 +102,7 @@ def write_parameters(
         "eyes_pose": pose.eyes,
     }
     arrays = {name: value.float().numpy() for name, value in moving.items()} | {"expr": expression}
-    (folder / "flame_param").mkdir(parents=True)
+    (folder / "flame_param").mkdir(parents=True, exist_ok=True)
     for place, frame in enumerate(clip.kept.tolist()):
         own = {name: value[frame : frame + 1] for name, value in arrays.items()}
         np.savez(folder / f"flame_param/{place:05d}.npz", allow_pickle=False, **own, **shared)
