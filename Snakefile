@@ -16,6 +16,7 @@ include: "rules/assets.smk"
 include: "rules/preprocess.smk"
 include: "rules/avatars.smk"
 include: "rules/evaluate.smk"
+include: "rules/exchange.smk"
 
 
 rule all:

@@ -58,6 +58,8 @@ class Options:
     """H.264 video to write, with the driver's sound where there is one."""
     split: str = "tail-20"
     """Whose held-out frames of the driver are rendered."""
+    whole_driver: bool = False
+    """In mode cross, render all frames of the driver (a recording that nobody trained on)."""
     orbit_frames: int = 100
     """Frames of one swing of the camera."""
     device: str = "auto"
@@ -140,7 +142,10 @@ def make_plan(options: Options, subject: DrivingClip, driver: DrivingClip) -> Pl
         signals = orbit_driving(subject, n_frames)
         frame = np.full(n_frames, rest_pose(subject).frame, np.int32)
         return Plan(signals, frame, np.arange(n_frames) / rate_hz, rate_hz, None, True)
-    _, frames = split_frames(options.split, driver.n_frames)
+    if options.mode == "cross" and options.whole_driver:
+        frames = np.arange(driver.n_frames)
+    else:
+        _, frames = split_frames(options.split, driver.n_frames)
     if options.mode == "self":
         signals_iterator = self_driving(subject, frames)
     else:

@@ -52,6 +52,8 @@ class Options:
     """Name of the split that the scores belong to."""
     out: Path
     """Page to write; a contact sheet of every subject is written beside it as contact_<subject>.png."""
+    drivers: tuple[str, ...] = ()
+    """Recordings whose renders are looked for beside those of the subjects; they have no pictures of their own."""
     head_model: Path | None = None
     """``head_model`` artifact of the fits; by default the only one below results/head_models."""
     config: Path | None = None
@@ -178,7 +180,9 @@ def main(options: Options) -> None:
     head_model_path = find_head_model(options.results, options.head_model)
     head_model = HeadModel.load(head_model_path)
     files = {
-        name: find_subject(options.results, name, options.models, options.subjects)
+        name: find_subject(
+            options.results, name, options.models, (*options.subjects, *options.drivers)
+        )
         for name in options.subjects
     }
     drivers = {name: found.frames for name, found in files.items()}

@@ -53,7 +53,7 @@ def find_subject(
         results: The results folder.
         subject: Name of the subject.
         models: Names of the models to show.
-        drivers: Subjects whose motion may drive this one.
+        drivers: Subjects and recordings whose motion may drive this one.
 
     Raises:
         InputError: a file that every report needs is missing.

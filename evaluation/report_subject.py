@@ -261,7 +261,7 @@ def make_section(
     Args:
         files: Its files.
         head_model: Head model of its fit.
-        driver_frames: Subject to ``frames`` artifact, for the films of foreign drivers.
+        driver_frames: Subject to ``frames`` artifact, for the films of foreign drivers; a recording has none.
         max_video_s: Longest film, seconds.
     """
     comparison = Comparison(files)
@@ -280,7 +280,7 @@ def make_section(
     for driver in dict.fromkeys(name for model in files.models for name in model.cross):
         renders = {m.name: m.cross[driver] for m in files.models if driver in m.cross}
         cross[driver] = film_of_renders(
-            renders, "image", max_frames, rate_hz, driver_frames[driver]
+            renders, "image", max_frames, rate_hz, driver_frames.get(driver)
         )
     return SubjectSection(
         name=files.name,

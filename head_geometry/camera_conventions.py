@@ -1,4 +1,4 @@
-"""The border to other codes' cameras: EG3D's label of 25, NerFACE's transforms, PyTorch3D's NDC. Nothing else knows them."""
+"""The border to other codes' cameras: EG3D's label of 25, NerFACE's and IMavatar's JSON, instant-ngp, PyTorch3D's NDC. Nothing else knows them."""
 
 from __future__ import annotations
 
@@ -67,10 +67,9 @@ def nerface_from_camera(
     """
     if bool((intrinsics[..., 0, 1] != 0).any()):
         raise ValueError("NerFACE's cameras have no skew")
-    flip = OPENCV_FROM_OPENGL.to(camera_from_world)
     focal = intrinsics[..., [0, 1], [0, 1]]
     principal = intrinsics[..., :2, 2] / intrinsics.new_tensor(size)
-    return torch.linalg.inv(camera_from_world) @ flip, torch.cat([focal, principal], -1)
+    return opengl_from_camera(camera_from_world), torch.cat([focal, principal], -1)
 
 
 def camera_from_nerface(
@@ -79,12 +78,79 @@ def camera_from_nerface(
     size: tuple[int, int],
 ) -> tuple[Float[Tensor, "*batch 4 4"], Float[Tensor, "*batch 3 3"]]:
     """camera_from_world and intrinsics in pixels; inverse of :func:`nerface_from_camera`."""
-    flip = OPENCV_FROM_OPENGL.to(transform_matrix)
     principal = focal_and_centre[..., 2:] * focal_and_centre.new_tensor(size)
-    return (
-        flip @ torch.linalg.inv(transform_matrix),
-        _pinhole(focal_and_centre[..., :2], principal),
-    )
+    return camera_from_opengl(transform_matrix), _pinhole(focal_and_centre[..., :2], principal)
+
+
+def opengl_from_camera(
+    camera_from_world: Float[Tensor, "*batch 4 4"],
+) -> Float[Tensor, "*batch 4 4"]:
+    """World from OpenGL camera axes (x right, y up, z backward), as Blender, glTF and the NeRF family write it."""
+    return torch.linalg.inv(camera_from_world) @ OPENCV_FROM_OPENGL.to(camera_from_world)
+
+
+def camera_from_opengl(
+    transform_matrix: Float[Tensor, "*batch 4 4"],
+) -> Float[Tensor, "*batch 4 4"]:
+    """camera_from_world; inverse of :func:`opengl_from_camera`."""
+    return OPENCV_FROM_OPENGL.to(transform_matrix) @ torch.linalg.inv(transform_matrix)
+
+
+def edge_from_pixel_intrinsics(
+    intrinsics: Float[Tensor, "*batch 3 3"],
+) -> Float[Tensor, "*batch 3 3"]:
+    """The pinhole matrix in pixels from the image's outer edge: the centre of pixel 0 lies at 0.5.
+
+    So count instant-ngp (and INSTA), PyTorch3D's screen space, 3D Gaussian splatting, nvdiffrast (and VHAP).
+    """
+    shift = torch.zeros_like(intrinsics)
+    shift[..., :2, 2] = 0.5
+    return intrinsics + shift
+
+
+def pixel_from_edge_intrinsics(
+    intrinsics: Float[Tensor, "*batch 3 3"],
+) -> Float[Tensor, "*batch 3 3"]:
+    """Inverse of :func:`edge_from_pixel_intrinsics`."""
+    shift = torch.zeros_like(intrinsics)
+    shift[..., :2, 2] = 0.5
+    return intrinsics - shift
+
+
+def imavatar_from_camera(
+    camera_from_world: Float[Tensor, "*batch 4 4"],
+    intrinsics: Float[Tensor, "*batch 3 3"],
+    size: tuple[int, int],
+) -> tuple[Float[Tensor, "*batch 3 4"], Float[Tensor, "*batch 4"]]:
+    """IMavatar's ``world_mat`` (OpenGL camera axes from world) and ``intrinsics`` (-fx, fy, cx, cy).
+
+    Focal lengths and principal point in shares of the image's size, fx negative since the camera looks along -z;
+    pixel 0 lies at 0 (no half pixel). There is no skew.
+
+    Raises:
+        ValueError: the intrinsics have skew.
+
+    Source: Zheng et al., I M Avatar (2022), published code, ``rend_util.get_camera_params``.
+    """
+    if bool((intrinsics[..., 0, 1] != 0).any()):
+        raise ValueError("IMavatar's cameras have no skew")
+    world_mat = (OPENCV_FROM_OPENGL.to(camera_from_world) @ camera_from_world)[..., :3, :]
+    shares = intrinsics[..., :2, :] / intrinsics.new_tensor(size)[:, None]
+    numbers = [-shares[..., 0, 0], shares[..., 1, 1], shares[..., 0, 2], shares[..., 1, 2]]
+    return world_mat, torch.stack(numbers, -1)
+
+
+def camera_from_imavatar(
+    world_mat: Float[Tensor, "*batch 3 4"],
+    focal_and_centre: Float[Tensor, "*batch 4"],
+    size: tuple[int, int],
+) -> tuple[Float[Tensor, "*batch 4 4"], Float[Tensor, "*batch 3 3"]]:
+    """camera_from_world and intrinsics in pixels; inverse of :func:`imavatar_from_camera`."""
+    matrix = torch.zeros(*world_mat.shape[:-2], 4, 4).to(world_mat)
+    matrix[..., :3, :] = world_mat
+    matrix[..., 3, 3] = 1
+    pixels = focal_and_centre * focal_and_centre.new_tensor([-size[0], size[1], *size])
+    return OPENCV_FROM_OPENGL.to(matrix) @ matrix, _pinhole(pixels[..., :2], pixels[..., 2:])
 
 
 def pytorch3d_from_camera(

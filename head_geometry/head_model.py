@@ -159,9 +159,7 @@ class HeadModel:
         """
         neutral = self.neutral(identity)
         shaped = neutral + torch.tensordot(expression, self.expression_basis, dims=1)
-        joints = self.joint_regressor @ neutral
-        if len(self.joint_expression) > 0:
-            joints = joints + torch.tensordot(expression, self.joint_expression, dims=1)
+        joints = self.joint_places(identity, expression)
         if len(self.corrective_joint) > 0:
             shaped = shaped + self.correct_pose(joint_rotation)
         return self.skin(shaped, joints, joint_rotation)
@@ -177,6 +175,18 @@ class HeadModel:
         identity = torch.eye(3, dtype=local.dtype, device=local.device)
         return torch.tensordot((local - identity).flatten(2), self.pose_corrective, dims=2)
 
+    def joint_places(
+        self,
+        identity: Float[Tensor, " identity"],
+        expression: Float[Tensor, "frame expression"],
+    ) -> Float[Tensor, "frame joint 3"]:
+        """Where the joints lie before any of them turns, head axes, metres."""
+        joints = self.joint_regressor @ self.neutral(identity)
+        joints = joints.expand(len(expression), *joints.shape)
+        if len(self.joint_expression) == 0:
+            return joints
+        return joints + torch.tensordot(expression, self.joint_expression, dims=1)
+
     def skin(
         self,
         shaped: Float[Tensor, "frame vertex 3"],
@@ -184,6 +194,17 @@ class HeadModel:
         joint_rotation: Float[Tensor, "frame joint 3"],
     ) -> Float[Tensor, "frame vertex 3"]:
         """Linear blend skinning of ``shaped`` vertices about ``joints`` (of all or of each frame; head axes, metres)."""
+        rotations, translations = self.joint_motion(joints, joint_rotation)
+        rotation = torch.einsum("vj,fjab->fvab", self.skin_weight, rotations)
+        translation = torch.einsum("vj,fja->fva", self.skin_weight, translations)
+        return (rotation @ shaped[..., None])[..., 0] + translation
+
+    def joint_motion(
+        self,
+        joints: Float[Tensor, "*frames joint 3"],
+        joint_rotation: Float[Tensor, "frame joint 3"],
+    ) -> tuple[Float[Tensor, "frame joint 3 3"], Float[Tensor, "frame joint 3"]]:
+        """Rotation and translation that each joint gives the points bound to it: x -> R x + t, head axes, metres."""
         local = matrix_from_axis_angle(joint_rotation)
         rotations: list[Tensor] = []
         translations: list[Tensor] = []
@@ -199,9 +220,7 @@ class HeadModel:
                 translations.append(
                     (rotations[parent] @ shift[..., None])[..., 0] + translations[parent]
                 )
-        rotation = torch.einsum("vj,fjab->fvab", self.skin_weight, torch.stack(rotations, 1))
-        translation = torch.einsum("vj,fja->fva", self.skin_weight, torch.stack(translations, 1))
-        return (rotation @ shaped[..., None])[..., 0] + translation
+        return torch.stack(rotations, 1), torch.stack(translations, 1)
 
     def mediapipe_points(
         self, vertices: Float[Tensor, "*batch vertex 3"]

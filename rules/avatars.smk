@@ -78,6 +78,11 @@ rule render_avatar:
         runtime=60,
     params:
         mode=lambda wildcards: wildcards.view.split("_")[0],
+        whole_driver=lambda wildcards: (
+            "--whole-driver"
+            if driver_of(wildcards) in DRIVERS
+            else "--no-whole-driver"
+        ),
         split=config["split"],
         device=config["device"],
         options=step_options("render_avatar"),
@@ -91,6 +96,7 @@ rule render_avatar:
         " --driver-frames {input.driver_frames:q}"
         " --driver-fit {input.driver_fit:q}"
         " --split {params.split}"
+        " {params.whole_driver}"
         " --device {params.device}"
         " --out {output.render:q}"
         " --video {output.video:q}"

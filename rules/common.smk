@@ -24,6 +24,7 @@ from assets.cache import cache_folder
 from avatar_models.registry import make_config, model_module, registered_models
 
 ROOT = Path(workflow.basedir)
+RECORDINGS = ("arkit", "nerface")
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 # What of the assets each published head model is made from.
 HEAD_MODEL_ASSETS = {
@@ -122,6 +123,19 @@ def check_names():
             make_config(model, config["preset"], model_assignments(model))
         except InputError as error:
             refuse(f"models, model_options: {error}")
+    for name, driver in config["drivers"].items():
+        recordings = [kind for kind in RECORDINGS if driver[kind]]
+        if len(recordings) != 1:
+            refuse(
+                f"drivers/{name} must name one recording, arkit or nerface, but names {len(recordings)}"
+            )
+        recording = Path(driver[recordings[0]]).expanduser()
+        if not recording.is_file():
+            refuse(
+                f"drivers/{name}: there is no file {str(recording)!r}; give the path of the recording"
+            )
+        if name in config["subjects"]:
+            refuse(f"drivers/{name} has the name of a subject; choose another")
     for name, subject in config["subjects"].items():
         video = Path(subject["video"]).expanduser()
         if subject["video"] not in REGISTRY and not video.is_file():
@@ -225,6 +239,7 @@ os.environ.update(
 )
 
 SUBJECTS = sorted(config["subjects"])
+DRIVERS = sorted(config["drivers"])
 MODELS = config["models"]
 CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
 CONFIG_FILE = workflow.configfiles[-1]
@@ -276,10 +291,11 @@ OTHER_LANDMARK_COST = LANDMARK_COSTS[OTHER_LANDMARK_DETECTOR]
 
 
 def views_of(subject):
-    """Names of the renders of one subject: self, orbit, and cross_<driver> for every other subject."""
+    """Names of the renders of one subject: self, orbit, and cross_<driver> for every other subject and recording."""
     views = [mode for mode in config["modes"] if mode != "cross"]
     if "cross" in config["modes"]:
-        views += [f"cross_{driver}" for driver in SUBJECTS if driver != subject]
+        others = [*SUBJECTS, *DRIVERS]
+        views += [f"cross_{driver}" for driver in others if driver != subject]
     return views
 
 
@@ -311,7 +327,10 @@ wildcard_constraints:
     head_model=re.escape(config["head_model"]),
     subject="|".join(map(re.escape, SUBJECTS)),
     model="|".join(map(re.escape, registered_models())),
-    view="self|orbit|" + "|".join(f"cross_{re.escape(name)}" for name in SUBJECTS),
+    view="self|orbit|"
+    + "|".join(f"cross_{re.escape(name)}" for name in [*SUBJECTS, *DRIVERS]),
+    driver="|".join(map(re.escape, DRIVERS)) or "none",
+    format="[a-z0-9]+",
 
 
 def asset(name):
@@ -358,8 +377,25 @@ def driver_of(wildcards):
 
 
 def of_driver(kind):
-    """Input function for an artifact of the driving subject."""
-    return lambda wildcards: f"results/{driver_of(wildcards)}/{kind}.h5"
+    """Input function for an artifact of the driving subject or recording."""
+
+    def path(wildcards):
+        driver = driver_of(wildcards)
+        return f"results/{'drivers/' if driver in DRIVERS else ''}{driver}/{kind}.h5"
+
+    return path
+
+
+def recording_kind(wildcards):
+    """What kind of recording a driver is, as the step's option is called."""
+    driver = config["drivers"][wildcards.driver]
+    return next(kind for kind in RECORDINGS if driver[kind])
+
+
+def recording(wildcards):
+    """The file of a driver that is a recording."""
+    driver = config["drivers"][wildcards.driver]
+    return str(Path(driver[recording_kind(wildcards)]).expanduser())
 
 
 def step_options(step, without=("path",)):

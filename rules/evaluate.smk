@@ -238,6 +238,7 @@ rule report:
         runtime=30,
     params:
         subjects=SUBJECTS,
+        drivers=DRIVERS,
         models=MODELS,
         split=config["split"],
         templates=file_digests("evaluation/templates"),
@@ -246,6 +247,7 @@ rule report:
         "python -m evaluation.report"
         " --results results"
         " --subjects {params.subjects:q}"
+        " --drivers {params.drivers:q}"
         " --models {params.models:q}"
         " --split {params.split}"
         " --head-model {input.head_model:q}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,13 +18,14 @@ from avatar_models.driving import cross_driving, orbit_driving, rest_pose
 from avatar_models.paste import CropPlace
 from head_geometry.cameras import project, transform
 from media.video import VideoWriter, decode_audio, decode_frames, probe
+from preprocessing.exporting.arkit import ANGLES, EXPRESSIONS, column
 
 
 def run(module, **options) -> subprocess.CompletedProcess:
     words = [
         word
         for key, value in options.items()
-        for word in (f"--{key.replace('_', '-')}", str(value))
+        for word in (f"--{key.replace('_', '-')}", *([] if value is True else [str(value)]))
     ]
     return subprocess.run(
         [sys.executable, "-m", f"avatar_models.{module}", *words],
@@ -107,6 +109,26 @@ def test_cross_is_driven_by_another_subject(avatar, toy, other, tmp_path):
     assert ended.returncode == 0, ended.stderr
     stored = read_artifact(out, RENDER)
     assert stored["driver_frame"].tolist() == list(range(24, 30))
+
+
+def test_a_recording_drives_with_all_its_frames(avatar, toy, tmp_path):
+    # Only as a command: steps meet only through files.
+    table, fit, frames = (tmp_path / name for name in ("a.csv", "fit.h5", "frames.h5"))
+    names = [*map(column, EXPRESSIONS), *ANGLES]
+    rows = [
+        ",".join([f"00:00:{i // 25:02d}:{i % 25:02d}.0", "61", *[f"{0.02 * i}"] * 52, *["0"] * 9])
+        for i in range(28)
+    ]
+    table.write_text("\n".join([",".join(["Timecode", "BlendShapeCount", *names]), *rows]))
+    words = ["--arkit", table, "--head-model", toy.head_model, "--out", fit, "--frames", frames]
+    subprocess.run([sys.executable, "-m", "preprocessing.driver", *map(str, words)], check=True)
+    driver = replace(toy, frames=frames, face_fit=fit)
+    ended, out, video = render(avatar, toy, driver, "cross", tmp_path, whole_driver=True)
+    assert ended.returncode == 0, ended.stderr
+    stored = read_artifact(out, RENDER)
+    assert stored["driver_frame"].tolist() == list(range(28))
+    assert not np.array_equal(stored["image"][0], stored["image"][-1])
+    assert not probe(video).has_audio
 
 
 def test_frames_of_another_clip_are_refused(avatar, toy, other, tmp_path):

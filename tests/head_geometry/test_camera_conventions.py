@@ -54,6 +54,36 @@ def test_nerface_round_trip_and_its_own_rays(cameras):
     torch.testing.assert_close(ours[1][0], expected)
 
 
+def test_imavatar_round_trip_and_its_own_rays(cameras):
+    matrix, intrinsics = cameras
+    world_mat, numbers = conventions.imavatar_from_camera(matrix, intrinsics, SIZE)
+    again = conventions.camera_from_imavatar(world_mat, numbers, SIZE)
+    torch.testing.assert_close(again, (matrix, intrinsics))
+    column, row = 30.0, 90.0
+    fx, fy, cx, cy = (numbers[0] * torch.tensor([SIZE[0], SIZE[1], *SIZE])).tolist()
+    # lift: z = -1, x = (column - cx) / fx * z, y = (row - cy) / fy * z; pose is the inverse of world_mat.
+    local = torch.tensor([-(column - cx) / fx, -(row - cy) / fy, -1.0]).double()
+    turn = torch.linalg.inv(world_mat[0, :, :3])
+    ours = pixel_rays(
+        torch.tensor([[column, row]]).double(), intrinsics[0], torch.linalg.inv(matrix[0])
+    )
+    expected = torch.nn.functional.normalize(turn @ local, dim=0)
+    torch.testing.assert_close(ours[1][0], expected)
+
+
+def test_opengl_and_edge_round_trips(cameras):
+    matrix, intrinsics = cameras
+    there = conventions.opengl_from_camera(matrix)
+    torch.testing.assert_close(conventions.camera_from_opengl(there), matrix)
+    # What lies one unit before the camera is at z = -1 in OpenGL axes.
+    before = torch.linalg.inv(matrix) @ torch.tensor([0.0, 0, 1, 1]).double()
+    local = torch.linalg.inv(there) @ before[..., None]
+    torch.testing.assert_close(local[..., 0], torch.tensor([0.0, 0, -1, 1]).double().expand(5, 4))
+    edge = conventions.edge_from_pixel_intrinsics(intrinsics)
+    assert edge[0, 0, 2] == intrinsics[0, 0, 2] + 0.5
+    torch.testing.assert_close(conventions.pixel_from_edge_intrinsics(edge), intrinsics)
+
+
 def test_pytorch3d_round_trip_and_its_own_projection(cameras):
     matrix, intrinsics = cameras
     rotation, translation, focal, principal = conventions.pytorch3d_from_camera(
@@ -71,7 +101,12 @@ def test_pytorch3d_round_trip_and_its_own_projection(cameras):
 
 
 @pytest.mark.parametrize(
-    "convert", [conventions.nerface_from_camera, conventions.pytorch3d_from_camera]
+    "convert",
+    [
+        conventions.nerface_from_camera,
+        conventions.imavatar_from_camera,
+        conventions.pytorch3d_from_camera,
+    ],
 )
 def test_skew_is_refused_where_it_cannot_be_said(cameras, convert):
     matrix, intrinsics = cameras

@@ -96,6 +96,23 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "subject with a space": ({"subjects": {"anna b": CLIP}}, ["subjects", "anna b", "letters"]),
     "subject that leaves results": ({"subjects": {"../anna": CLIP}}, ["subjects", "../anna"]),
     "subject named as a folder of results": ({"subjects": {"tables": CLIP}}, ["tables"]),
+    "driver without a recording": (
+        {"drivers": {"phone": {}}},
+        ["drivers/phone", "arkit or nerface", "names 0"],
+    ),
+    "driver of two recordings": (
+        {"drivers": {"phone": {"arkit": "a.csv", "nerface": "b.json"}}},
+        ["drivers/phone", "names 2"],
+    ),
+    "missing recording": (
+        {"drivers": {"phone": {"arkit": "nowhere.csv"}}},
+        ["drivers/phone", "nowhere.csv", "give the path"],
+    ),
+    "driver named as a subject": (
+        {"subjects": {"anna": CLIP}, "drivers": {"anna": {"arkit": str(ROOT / "README.md")}}},
+        ["drivers/anna", "name of a subject"],
+    ),
+    "driver with a space": ({"drivers": {"a b": {"arkit": "a.csv"}}}, ["drivers", "a b"]),
     "subject that is a number": ({"subjects": {3: CLIP}}, ["subjects", "3", "quotes"]),
 }
 

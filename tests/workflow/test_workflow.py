@@ -200,6 +200,27 @@ def test_two_subjects_drive_each_other(new_project: Callable[..., Project]):
     )
 
 
+def test_recordings_drive_every_subject(new_project: Callable[..., Project]):
+    project = new_project(modes=["cross"], drivers={"phone": {"arkit": "phone 1.csv"}})
+    (project.folder / "phone 1.csv").write_text("")
+    done = project.run("--dry-run")
+    assert done.returncode == 0, done.stdout
+    for name in (
+        "drivers/phone/face_fit.h5",
+        "toy/nearest_frame/render_cross_phone.mp4",
+        "toy/monoavatar_d/render_cross_phone.h5",
+    ):
+        assert f"results/{name}" in done.stdout
+
+
+def test_an_export_is_a_target(new_project: Callable[..., Project]):
+    project = new_project()
+    done = project.run("--dry-run", "results/toy/export/gltf")
+    assert done.returncode == 0, done.stdout
+    assert "rule export:" in done.stdout
+    assert "rule train_avatar:" not in done.stdout
+
+
 def test_list_reads_as_a_table_of_contents():
     done = Project(ROOT).run("--list")
     assert done.returncode == 0, done.stdout

@@ -1,0 +1,1 @@
+"""Parts of the step ``export``: one module per format, and what they share."""

@@ -1,0 +1,1 @@
+"""Parts of the step ``driver``: one reader per format, and what they share."""
