@@ -165,6 +165,7 @@ class PhotometricFit:
                 track = self._own_outline(track, 1)
             for reader in self.readers:
                 track = self.improve_frames(track, reader, *self.appearance(track, reader))
+            track = self._own_landmarks(track)
             return track, self._looks(track)
 
     # ---- the subject ------------------------------------------------------------------------
@@ -202,13 +203,17 @@ class PhotometricFit:
         prior = make_prior(track.model, settings, float(torch.exp(keyed.log_focal)))
         builder = NormalBuilder(track.model)
         keyed = solve_shared(builder, keyed, seen, prior, 6, further)
-        if settings.offset_std_m > 0:
-            precision = offset_precision(track.model, settings)
-            keyed = solve_offsets(track.model, keyed, seen, precision)
         frame = _carry_focal(track.state, keyed.log_focal)
         frame = correct_start(frame, FittedFrames(self.keys, keyed.frame))
         state = FitState(keyed.identity, keyed.log_focal, keyed.offset, frame)
         return replace(track, state=state)
+
+    def _own_landmarks(self, track: Track) -> Track:
+        """Each landmark's personal offset, from all frames; nothing else moves."""
+        if self.fit_settings.offset_std_m == 0:
+            return track
+        precision = offset_precision(track.model, self.fit_settings)
+        return replace(track, state=solve_offsets(track.model, track.state, self.seen, precision))
 
     def appearance(self, track: Track, reader: PictureReader) -> tuple[Skin, Appearance]:
         """Points of the skin as they are on the mesh now, and how they look in the keyframes."""
