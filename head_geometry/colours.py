@@ -16,7 +16,7 @@ def linear_from_srgb(srgb: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 
 
 def srgb_from_linear(linear: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """sRGB in 0..1 of linear RGB; what is darker than black or brighter than white is cut off.
+    """The sRGB values in 0..1 of linear RGB; what is darker than black or brighter than white is cut off.
 
     Source: IEC 61966-2-1.
     """

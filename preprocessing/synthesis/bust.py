@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -22,11 +20,8 @@ _WIDTH = (0.062, 0.072, 0.098, 0.140, 0.180, 0.203, 0.212, 0.214)
 _DEPTH = (0.060, 0.066, 0.076, 0.088, 0.100, 0.110, 0.122, 0.132)
 _DROP = (0.0, 0.010, 0.026, 0.045, 0.066, 0.092, 0.160, 0.330)
 _FORWARD = (0.0, 0.002, 0.004, 0.006, 0.008, 0.012, 0.018, 0.024)
-# The bust begins this far above the lower edge of the head's mesh and this deep beneath its skin.
-_OVERLAP_M, _BENEATH_M = 0.012, 0.004
-GARMENT, CHEST = 1.0, 0.0
-
-Neckline = Callable[[Float[Tensor, "point"]], Float[Tensor, "point"]]
+# Depth of the first rows beneath the skin of the neck's lower edge.
+_BENEATH_M = (0.009, 0.004, 0.0004)
 
 
 class Bust:
@@ -47,10 +42,7 @@ class Bust:
         loop = neutral[neck_edge(model)]
         self._angle = torch.linspace(-np.pi, np.pi, COLUMNS)
         self._middle = loop.mean(0)
-        edge = self._resample(loop)
-        # Upwards along the neck, to begin inside of it.
-        above = edge + torch.tensor([0.0, _OVERLAP_M, 0.2 * _OVERLAP_M])
-        body = self._body(edge, above)
+        body = self._body(self._resample(loop))
         pieces = [self._piece(body, 0.0), self._piece(self._collar(body), 1.0)]
         offset = len(pieces[0][0])
         self.surface = Surface(
@@ -67,9 +59,7 @@ class Bust:
         columns = [np.interp(self._angle, angle, axis, period=2 * np.pi) for axis in away.T]
         return torch.from_numpy(np.stack(columns, 1)).float() + self._middle
 
-    def _body(
-        self, edge: Float[Tensor, "column 3"], above: Float[Tensor, "column 3"]
-    ) -> Float[Tensor, "row column 3"]:
+    def _body(self, edge: Float[Tensor, "column 3"]) -> Float[Tensor, "row column 3"]:
         """Rings from the neck over the shoulders down."""
         share = torch.linspace(0, 1, ROWS - 3)
         width, depth, drop, forward = (
@@ -88,9 +78,12 @@ class Bust:
         from_neck = smooth_step(share, 0.0, 0.35)[:, None, None]
         rings = edge * (1 - from_neck) + rings * from_neck
         rings[:, :, 1] = rings[:, :, 1] - drop[:, None] * (1 - from_neck[:, :, 0])
-        out = torch.nn.functional.normalize((edge - self._middle) * torch.tensor([1.0, 0, 1.0]), dim=1)
-        inside = [above - 1.5 * _BENEATH_M * out, 0.5 * (above + edge) - _BENEATH_M * out]
-        return torch.cat([torch.stack(inside), (edge - 0.3 * _BENEATH_M * out)[None], rings])
+        out = torch.nn.functional.normalize(
+            (edge - self._middle) * torch.tensor([1.0, 0, 1.0]), dim=1
+        )
+        # The first rows lie beneath the skin: the seam is closed.
+        inside = [edge - depth * out for depth in _BENEATH_M]
+        return torch.cat([torch.stack(inside), rings])
 
     def _neckline(self) -> Float[Tensor, " column"]:
         """Share of the way down the bust at which clothes begin, at each angle."""
@@ -107,19 +100,48 @@ class Bust:
 
     def _collar(self, body: Float[Tensor, "row column 3"]) -> Float[Tensor, "row column 3"]:
         """A rim along the neckline: a ribbed band, a turned-down shirt collar, or a turtleneck."""
-        base, out = _along_rows(body, 3 + self._neckline() * (ROWS - 4)), None
+        base = _along_rows(body, 3 + self._neckline() * (ROWS - 4))
+        # Outwards and upwards across the neckline, wherever it runs.
+        along = torch.gradient(base, dim=0)[0]
+        along[[0, -1]] = along[0] + along[-1]
+        along = torch.nn.functional.normalize(along, dim=1)
         out = (base - self._middle) * torch.tensor([1.0, 0.0, 1.0])
+        out = out - (out * along).sum(1, keepdim=True) * along
         out = torch.nn.functional.normalize(out, dim=1)
-        up = torch.tensor([0.0, 1.0, 0.0])
+        up = torch.linalg.cross(out, along)
         match self._person.clothes:
             case "turtleneck":
-                profile = [(-0.002, -0.01), (0.004, 0.0), (0.007, 0.012), (0.0075, 0.028), (0.005, 0.036), (0.0, 0.036), (-0.004, 0.03)]
+                profile = [
+                    (-0.002, -0.01),
+                    (0.004, 0.0),
+                    (0.007, 0.012),
+                    (0.0075, 0.028),
+                    (0.005, 0.036),
+                    (0.0, 0.036),
+                    (-0.004, 0.03),
+                ]
                 open_front = torch.zeros_like(self._angle)
             case "jacket":
-                profile = [(-0.004, -0.012), (0.016, -0.02), (0.021, -0.016), (0.017, 0.0), (0.009, 0.017), (0.005, 0.02), (0.001, 0.017), (-0.003, 0.004)]
+                profile = [
+                    (-0.004, -0.012),
+                    (0.016, -0.02),
+                    (0.021, -0.016),
+                    (0.017, 0.0),
+                    (0.009, 0.017),
+                    (0.005, 0.02),
+                    (0.001, 0.017),
+                    (-0.003, 0.004),
+                ]
                 open_front = torch.exp(-((self._angle / 0.16) ** 2))
             case _:
-                profile = [(-0.004, -0.007), (0.004, -0.009), (0.0075, -0.004), (0.007, 0.003), (0.003, 0.006), (-0.003, 0.003)]
+                profile = [
+                    (-0.004, -0.007),
+                    (0.004, -0.009),
+                    (0.0075, -0.004),
+                    (0.007, 0.003),
+                    (0.003, 0.006),
+                    (-0.003, 0.003),
+                ]
                 open_front = torch.zeros_like(self._angle)
         share = np.linspace(0, 1, COLLAR_ROWS)
         knots = np.linspace(0, 1, len(profile))
@@ -155,7 +177,7 @@ class Bust:
     def colour(
         self, attributes: Float[Tensor, "point 6"]
     ) -> tuple[Float[Tensor, "point 3"], Float[Tensor, " point"]]:
-        """Linear RGB, and GARMENT or CHEST, of points of the bust."""
+        """Linear RGB of points of the bust, and 1 where it is a garment, 0 where it is skin."""
         person, noise = self._person, self._noise
         place, below, is_collar, angle = attributes.split([3, 1, 1, 1], 1)
         below, is_collar, angle = below[:, 0], is_collar[:, 0] > 0.5, angle[:, 0]
@@ -190,7 +212,9 @@ class Bust:
 
 def neck_edge(model: HeadModel) -> Int[Tensor, " corner"]:
     """Vertices of the open lower edge of the neck, around it."""
-    edges = torch.cat([model.triangle[:, [0, 1]], model.triangle[:, [1, 2]], model.triangle[:, [2, 0]]])
+    edges = torch.cat(
+        [model.triangle[:, [0, 1]], model.triangle[:, [1, 2]], model.triangle[:, [2, 0]]]
+    )
     unique, count = torch.unique(edges.sort(1).values, dim=0, return_counts=True)
     rim = torch.unique(unique[count == 1])
     rim = rim[model.vertex_part[rim] == model.part_name.index("neck")]

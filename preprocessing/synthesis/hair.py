@@ -31,6 +31,9 @@ _HAIRLINE_M = (
     *(0.079, 0.078, 0.072, 0.060, 0.042, 0.012, -0.012, 0.014, 0.014, -0.02, -0.07, -0.092, -0.092),
 )
 SINK_M = 0.006
+# Columns of the surface's attributes: angle around the crown (in the noise's units), length along the strand, how far
+# inside the hairline and from the ends of hanging hair it is (1 and more is well inside), direction of the strand.
+ATTRIBUTES = ("turn", "length", "edge", "end", "along_x", "along_y", "along_z")
 
 
 @dataclass(frozen=True)
@@ -128,19 +131,22 @@ class Hair:
         locks = self._noise.fractal((root / style.lock).reshape(-1, 3), 2).reshape(share.shape)
         thick = thick + style.bumps * (2 * locks - 1)
         # Where hair hangs on it does not thin out towards the hairline.
-        thin = 1 - torch.exp(-(1 - share).clamp_min(0) / 0.1)
+        thin = 1 - torch.exp(-(1 - share).clamp_min(0) / 0.14)
         thin = torch.maximum(thin, hangs.expand_as(share))
         sunk = SINK_M * ((share - 1) / 0.05).clamp(0, 1) * (1 - hangs)
         cap = root + normal * (thick * thin - sunk)[..., None]
         edge = torch.maximum((1.02 - share) / style.softness, 4 * hangs.expand_as(share))
-        rows, edges = [cap], [edge]
+        whole = torch.full_like(edge, 4.0)
+        rows, edges, ends = [cap], [edge], [whole]
         if style.bottom is not None:
-            hanging, ends = self._hang(cap[-1], hangs, eyes_m + style.bottom)
-            rows, edges = [cap, hanging], [edge, ends]
-        place = torch.cat(rows)
-        return self._surface(place, torch.cat(edges), eyes_m)
+            hanging, end = self._hang(cap[-1], hangs, eyes_m + style.bottom)
+            rows, edges = [cap, hanging], [edge, torch.full_like(end, 4.0)]
+            ends = [whole, end]
+        return self._surface(torch.cat(rows), torch.cat(edges), torch.cat(ends))
 
-    def _places(self) -> tuple[Tensor, Tensor, Float[Tensor, "row column"], Float[Tensor, " column"]]:
+    def _places(
+        self,
+    ) -> tuple[Tensor, Tensor, Float[Tensor, "row column"], Float[Tensor, " column"]]:
         """Triangle and barycentrics of each root, its share of the way from the crown to the hairline (a little
         more than 1 at the last rows), and how far each column goes on as hanging hair.
         """
@@ -209,24 +215,25 @@ class Hair:
         swing = swing - 0.014 * share**2
         place = start + outward * (swing * hangs)[..., None]
         place = place - torch.tensor([0.0, 1.0, 0.0]) * fall[..., None]
-        ends = torch.minimum((1.02 - share) / 0.15 + 0 * fall, 4 * hangs[None] + 0 * fall)
-        return place, ends
+        end = torch.minimum((1.02 - share) / 0.15, 8 * hangs[None])
+        return place, end
 
     def _surface(
         self,
         place: Float[Tensor, "row column 3"],
         edge: Float[Tensor, "row column"],
-        eyes_m: float,
+        end: Float[Tensor, "row column"],
     ) -> Surface:
+        """The shell of a grid of places, with what :meth:`colour` needs of it."""
         rows = len(place)
         along = torch.nn.functional.normalize(torch.gradient(place, dim=0)[0], dim=-1)
         step = torch.linalg.vector_norm(torch.diff(place, dim=0, prepend=place[:1]), dim=-1)
         length = step.cumsum(0).mean(1, keepdim=True).expand(-1, COLUMNS)
         turn = torch.linspace(0, NoiseField.PERIOD, COLUMNS).expand(rows, -1)
-        attributes = torch.stack([turn, length, edge], -1)
-        attributes = torch.cat([attributes, along], -1).reshape(-1, 6)
+        attributes = torch.cat([torch.stack([turn, length, edge, end], -1), along], -1)
+        attributes = attributes.reshape(-1, len(ATTRIBUTES))
         vertices = place.reshape(-1, 3)
-        low = smooth_step(vertices[:, 1] - eyes_m, -0.10, -0.24)
+        low = smooth_step(vertices[:, 1], -0.06, -0.20)
         return Surface(vertices, grid_triangles(rows, COLUMNS), attributes, 0.75 * low)
 
     def _eye_height(self, vertices: Float[Tensor, "vertex 3"]) -> float:
@@ -234,16 +241,22 @@ class Hair:
         return float((model.joint_regressor @ vertices)[model.joint_name.index("eye_left"), 1])
 
     def colour(
-        self, attributes: Float[Tensor, "point 6"]
+        self, attributes: Float[Tensor, "point attribute"], on_skin: Bool[Tensor, " point"]
     ) -> tuple[Float[Tensor, "point 3"], Float[Tensor, " point"]]:
-        """Linear RGB and opacity (0..1) of points of the shell."""
-        turn, length, edge = attributes[:, :3].unbind(1)
+        """Linear RGB and opacity (0..1) of points of the shell.
+
+        Args:
+            attributes: The surface's, interpolated.
+            on_skin: Where skin lies close behind: there the hairline is soft. Elsewhere more hair is behind.
+        """
+        turn, length, edge, end = attributes[:, :4].unbind(1)
         turn = turn + self.style.sweep * NoiseField.PERIOD * length / 0.2
         place = torch.stack([turn, length, torch.zeros_like(turn)], 1)
         lock = self._noise.at(place * torch.tensor([1.0, 25.0, 1.0]))
         strand = self._noise.at(place * torch.tensor([4.0, 40.0, 1.0]))
         fine = self._noise.at(place * torch.tensor([11.0, 60.0, 1.0]) + 3)
         bright = 0.35 + 0.45 * lock + 0.5 * strand + 0.45 * (fine - 0.25)
+        edge = torch.where(on_skin, torch.minimum(edge, end), end)
         opacity = (edge * 1.25 - 0.9 * (0.4 * strand + 0.6 * fine)).clamp(0, 1)
         return self._colour * bright.clamp_min(0.1)[:, None], opacity
 
@@ -264,9 +277,7 @@ def _first_outside(outside: Bool[Tensor, "step column"]) -> Tensor:
     return torch.where(outside.any(0), outside.int().argmax(0), last)
 
 
-def _bridge_misses(
-    hit: Tensor, barycentric: Tensor, shape: torch.Size
-) -> tuple[Tensor, Tensor]:
+def _bridge_misses(hit: Tensor, barycentric: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
     """Rays that slip through a gap of the mesh (or out of the open neck) take the hit of the ray above."""
     hit, barycentric = hit.reshape(shape).clone(), barycentric.reshape(*shape, 3).clone()
     for row in range(1, shape[0]):

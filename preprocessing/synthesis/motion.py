@@ -121,7 +121,7 @@ class Motion:
         torso = self._torso.at(time_s)
         breath = BREATH_M * np.sin(2 * np.pi * BREATH_HZ * time_s + self._breath_phase)
         turned_torso = _rotation(torso[:3])
-        shift = torso[3:] + [0, breath, 0.3 * breath]
+        shift = torso[3:] + np.array([0.0, breath, 0.3 * breath])
         moved = torch.eye(4, dtype=torch.float64)
         moved[:3, :3] = turned_torso
         # The torso sways about the base of the neck.
@@ -148,9 +148,7 @@ class Motion:
             world_from_torso=world_from_torso,
         )
 
-    def _gaze(
-        self, time_s: float, turned_head: Float[Tensor, "3 3"]
-    ) -> Float64[np.ndarray, "2"]:
+    def _gaze(self, time_s: float, turned_head: Float[Tensor, "3 3"]) -> Float64[np.ndarray, "2"]:
         """Pitch and yaw of both eyes in the head, radians: near the camera, with glances aside."""
         index = int(np.searchsorted(self._glance_s, time_s, side="right")) - 1
         share = np.clip((time_s - self._glance_s[index]) / GLANCE_S, 0, 1)

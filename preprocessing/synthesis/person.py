@@ -104,7 +104,9 @@ def make_person(random: np.random.Generator, identities: int) -> Person:
     # Fair hair and light eyes are rare on dark skin.
     hair = _HAIR[random.integers(0, len(_HAIR) if tone < 2.2 else 2)] * random.uniform(0.8, 1.2)
     iris = _IRIS[random.integers(0, len(_IRIS) if tone < 2.2 else 2)]
-    likelihood = [0.15, 0.3, 0.3, 0.25, 0, 0] if feminine == 0 else [0.03, 0.1, 0.2, 0.15, 0.26, 0.26]
+    likelihood = (
+        [0.15, 0.3, 0.3, 0.25, 0, 0] if feminine == 0 else [0.03, 0.1, 0.2, 0.15, 0.26, 0.26]
+    )
     return Person(
         identity=torch.from_numpy(identity).float(),
         feminine=feminine,

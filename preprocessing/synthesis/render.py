@@ -37,6 +37,8 @@ _GLOSS = {
     "mouth_cavity": (0.05, 20.0),
     GARMENT: (0.015, 6.0),
 }
+# Hair this close before skin is its edge.
+SKIN_BEHIND_M = 0.016
 _HAIR_GLOSS, _HAIR_SHARPNESS = 0.28, 26.0
 
 
@@ -173,15 +175,16 @@ class Renderer:
         covered, depth = covered[front], depth[front]
         corners, barycentric = surface.triangle[face[front]], barycentric[front]
         attributes = torch.cat(
-            [surface.attributes[:, :3], placed.hair_along, placed.hair_light, placed.hair_normal], 1
+            [surface.attributes[:, :4], placed.hair_along, placed.hair_light, placed.hair_normal], 1
         )
         values = _blend(attributes, corners, barycentric)
-        colour, opacity = self.scene.hair.colour(values[:, :6])
-        light = values[:, 6:9]
-        normal = torch.nn.functional.normalize(values[:, 9:], dim=-1)
+        on_skin = (behind[front] > 0) & (behind[front] - depth < SKIN_BEHIND_M)
+        colour, opacity = self.scene.hair.colour(values[:, :7], on_skin)
+        light = values[:, 7:10]
+        normal = torch.nn.functional.normalize(values[:, 10:], dim=-1)
         facing = (normal * self._view[covered]).sum(1)
         inside = (facing < 0)[:, None]
-        along = torch.nn.functional.normalize(values[:, 3:6], dim=-1)
+        along = torch.nn.functional.normalize(values[:, 4:7], dim=-1)
         half = torch.nn.functional.normalize(self._view[covered] + self._lamp, dim=-1)
         # Kajiya and Kay: a strand shines where the half vector is across it.
         across = (1 - (along * half).sum(1) ** 2).clamp_min(0) ** (_HAIR_SHARPNESS / 2)

@@ -27,7 +27,7 @@ BOUNCE, MOUTH_BOUNCE = 0.16, 0.03
 # The mouth is open while shadows are computed, or teeth would always be black.
 SHADOW_JAW_OPEN = 0.4
 # Width of what the picture shows at the person's distance.
-VIEW_WIDTH_M = (0.44, 0.56)
+VIEW_WIDTH_M = (0.37, 0.46)
 DISTANCE_M = (0.55, 1.25)
 
 
@@ -160,7 +160,7 @@ class Scene:
             ]
         )
         reach = self._bounce + (1 - self._bounce) * reach
-        along = hair.attributes[:, 3:6] @ world_from_head[:3, :3].mT
+        along = hair.attributes[:, -3:] @ world_from_head[:3, :3].mT
         return Placed(
             body=body,
             body_normal=body_normal,
@@ -180,9 +180,9 @@ def make_camera(random: np.random.Generator, size_px: int) -> Camera:
     centre = (size_px - 1) / 2
     intrinsics = torch.tensor([[focal_px, 0, centre], [0, focal_px, centre], [0, 0, 1]])
     world_from_rest = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
-    aside, down = random.uniform(-0.015, 0.015), random.uniform(-0.005, 0.015)
+    aside, down = random.uniform(-0.012, 0.012), random.uniform(0.025, 0.04)
     # The face is about 0.1 m in front of the origin of the head axes.
-    world_from_rest[:3, 3] = torch.tensor([aside, 0.01 + down, distance + 0.1])
+    world_from_rest[:3, 3] = torch.tensor([aside, down, distance + 0.1])
     return Camera(intrinsics.float(), size_px, world_from_rest)
 
 

@@ -18,12 +18,12 @@ from preprocessing.head_models.points import LOWER_LID, UPPER_LID
 from preprocessing.head_models.portraits import IRIS_ANGLE_RAD, PUPIL_ANGLE_RAD, brow_amount
 from preprocessing.synthesis.noise import NoiseField
 from preprocessing.synthesis.person import Person
+from preprocessing.synthesis.surface import smooth_step
 
 EYES = ("eye_left", "eye_right")
 # Width of the dark line of lashes on the rim of the upper and of the lower lid.
 LASH_M = {"upper": 0.0013, "lower": 0.0008}
 _TEETH = (0.58, 0.53, 0.43)
-_GUM = (0.25, 0.07, 0.065)
 _CAVITY = (0.10, 0.03, 0.028)
 _TONGUE = (0.30, 0.10, 0.095)
 _SCLERA = (0.66, 0.62, 0.59)
@@ -55,7 +55,9 @@ class HeadPaint:
 
     MASKS = ("lip", "lash", "ruddy", "beard", "scalp")
 
-    def __init__(self, model: HeadModel, person: Person, hairline: Float[Tensor, " vertex"]) -> None:
+    def __init__(
+        self, model: HeadModel, person: Person, hairline: Float[Tensor, " vertex"]
+    ) -> None:
         """Prepare the masks.
 
         Args:
@@ -79,7 +81,9 @@ class HeadPaint:
         for name in EYES:
             chosen = model.part_vertices(name)
             centre = joints[model.joint_name.index(name)]
-            directions[chosen] = torch.nn.functional.normalize(model.template[chosen] - centre, dim=-1)
+            directions[chosen] = torch.nn.functional.normalize(
+                model.template[chosen] - centre, dim=-1
+            )
         self.vertex_attributes = torch.cat([model.template, directions, torch.stack(masks, 1)], 1)
 
     def colour(self, points: HeadPoints) -> Float[Tensor, "point 3"]:
@@ -121,7 +125,9 @@ class HeadPaint:
         colour = colour * (1 - flush * torch.tensor([-0.02, 0.28, 0.24]) * min(1.0, 3 * pale))
         if person.freckles > 0:
             spot = ((noise.at(place * 420 + 5) - 0.74) * 9).clamp(0, 1) * ruddy.clamp(0, 1)
-            colour = colour * (1 - (person.freckles * spot)[:, None] * torch.tensor([0.3, 0.42, 0.5]))
+            colour = colour * (
+                1 - (person.freckles * spot)[:, None] * torch.tensor([0.3, 0.42, 0.5])
+            )
         hair = torch.from_numpy(person.hair).float()
         strand = noise.at(place * torch.tensor([1500.0, 350.0, 900.0]))
         # Beard hairs under the skin look grey.
@@ -147,10 +153,11 @@ class HeadPaint:
         return self._person.brow_strength * ragged * on_skin
 
     def _teeth(self, place: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
-        """Ivory, with a dark gap between tooth and tooth."""
+        """Ivory, with a dark gap between tooth and tooth; the corners of the mouth lie in the dark."""
         angle = torch.atan2(place[:, 0], place[:, 2] - 0.065)
         gap = torch.cos(angle * 17).abs() < 0.14
-        colour = torch.tensor(_TEETH).repeat(len(place), 1)
+        far = 1 - 0.93 * smooth_step(place[:, 0].abs(), 0.012, 0.022)
+        colour = torch.tensor(_TEETH) * far[:, None]
         return torch.where(gap[:, None], 0.55 * colour, colour)
 
     def _eyeball(self, direction: Float[Tensor, "point 3"]) -> Float[Tensor, "point 3"]:
@@ -162,7 +169,9 @@ class HeadPaint:
         iris = torch.from_numpy(self._person.iris).float()
         rim = 1 - 0.75 * ((angle / IRIS_ANGLE_RAD - 0.82) / 0.18).clamp(0, 1)
         bright = (0.5 + 1.1 * spoke) * rim
-        vein = ((self._noise.at(direction * 9) - 0.5).abs() < 0.03).float() * (angle - 0.6).clamp(0, 1)
+        vein = ((self._noise.at(direction * 9) - 0.5).abs() < 0.03).float() * (angle - 0.6).clamp(
+            0, 1
+        )
         sclera = torch.tensor(_SCLERA) * (1 - vein[:, None] * torch.tensor([0.0, 0.5, 0.5]))
         edge = ((IRIS_ANGLE_RAD - angle) / 0.05).clamp(0, 1)[:, None]
         colour = sclera * (1 - edge) + iris * bright[:, None] * edge
@@ -190,7 +199,9 @@ class HeadPaint:
         moustache = _bump(
             torch.stack([0.45 * side, place[:, 1], place[:, 2]], 1), [0, -0.058, 0.03], 0.009
         )
-        throat = torch.sigmoid((place[:, 1] + 0.128 - 0.3 * (0.02 - place[:, 2]).clamp_min(0)) / 0.006)
+        throat = torch.sigmoid(
+            (place[:, 1] + 0.128 - 0.3 * (0.02 - place[:, 2]).clamp_min(0)) / 0.006
+        )
         skin = 1 - torch.maximum(_is_part(model, "ear"), _is_part(model, "scalp"))
         front = torch.sigmoid((model.template[:, 2] - 0.022) / 0.005)
         return torch.maximum(cheek * throat, moustache) * skin * front

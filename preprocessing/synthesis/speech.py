@@ -165,10 +165,8 @@ def speak(text: str, voice: Voice) -> Speech:
         library.espeak_Terminate()
 
 
-def _record(
-    library: ctypes.CDLL, folder: Path, text: str, voice: Voice, rate_hz: int
-) -> Speech:
-    language, _, variant = voice.name.partition("+")
+def _record(library: ctypes.CDLL, folder: Path, text: str, voice: Voice, rate_hz: int) -> Speech:
+    _, _, variant = voice.name.partition("+")
     # espeak-ng takes an unknown variant for the plain voice, without a word.
     unknown_variant = bool(variant) and not (folder / "voices/!v" / variant).is_file()
     if unknown_variant or library.espeak_SetVoiceByName(voice.name.encode()) != _OK:
@@ -216,9 +214,7 @@ def _load() -> tuple[ctypes.CDLL, Path]:
         # What was said before lives on in the library's static memory and moves the next sound by a few samples:
         # a copy of the file is loaded as a library of its own, with fresh memory.
         with tempfile.TemporaryDirectory() as temporary:
-            library = ctypes.CDLL(
-                shutil.copy(espeakng_loader.get_library_path(), temporary)
-            )
+            library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), temporary))
     except (ImportError, OSError, RuntimeError) as error:
         raise InputError(
             f"espeak-ng cannot be loaded ({error}); run pip install espeakng-loader"

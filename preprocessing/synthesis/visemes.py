@@ -69,8 +69,12 @@ VISEMES: dict[str, Viseme] = {
         {"jawOpen": 0.3, "mouthStretch": 0.2, "mouthLowerDown": 0.35, "mouthUpperUp": 0.25}
     ),
     "eh": Viseme({"jawOpen": 0.22, "mouthStretch": 0.2, "mouthLowerDown": 0.3}),
-    "ih": Viseme({"jawOpen": 0.13, "mouthStretch": 0.15, "mouthSmile": 0.08, "mouthLowerDown": 0.2}),
-    "ee": Viseme({"jawOpen": 0.08, "mouthStretch": 0.3, "mouthSmile": 0.18, "mouthLowerDown": 0.25}),
+    "ih": Viseme(
+        {"jawOpen": 0.13, "mouthStretch": 0.15, "mouthSmile": 0.08, "mouthLowerDown": 0.2}
+    ),
+    "ee": Viseme(
+        {"jawOpen": 0.08, "mouthStretch": 0.3, "mouthSmile": 0.18, "mouthLowerDown": 0.25}
+    ),
     "uh": Viseme({"jawOpen": 0.15, "mouthLowerDown": 0.15}, 0.6),
     "aw": Viseme({"jawOpen": 0.28, "mouthFunnel": 0.4, "mouthPucker": 0.1}),
     "oh": Viseme({"jawOpen": 0.18, "mouthFunnel": 0.3, "mouthPucker": 0.4}),
