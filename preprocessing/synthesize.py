@@ -35,8 +35,8 @@ from preprocessing.synthesis.speech import Speech, Voice, speak
 log = logging.getLogger(__name__)
 LONGEST_S, SMALLEST_PX, LARGEST_PX = 3600.0, 64, 2048
 SLOWEST_HZ, FASTEST_HZ = 5.0, 120.0
-# Pixels of a person hardly change from one to the next: lzf makes them several times smaller at no cost in time.
-COMPRESSION = "lzf"
+# Not lzf: what that makes of equal data differs from run to run (h5py starts it with whatever the memory holds).
+COMPRESSION = "gzip"
 NEEDED_JOINTS = ("head", "neck", "eye_left", "eye_right")
 NEEDED_ACTIONS = (
     *("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "browInnerUp"),
@@ -168,11 +168,11 @@ class TruthWriter:
             "joint_rotation": pose.joint_rotation.numpy(),
             "world_from_head": pose.world_from_head.numpy(),
             "world_from_torso": pose.world_from_torso.numpy(),
+            "vertex": vertices,
             "camera_from_world": np.eye(4),
             "time_s": np.float64(time_s),
         }
         pixels = {
-            "vertex": vertices,
             "normal": drawn.normal,
             "depth": drawn.depth,
             "part": drawn.part,
