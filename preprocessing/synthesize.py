@@ -71,10 +71,10 @@ class Options:
     """Width and height of the clip, pixels (even)."""
     frame_rate_hz: float = 25.0
     """Frames per second."""
-    text: str | None = None
-    """What is said, instead of random sentences; silence follows where it is shorter than the clip."""
-    voice: str | None = None
-    """Voice of espeak-ng, such as en-us+f2 or de, instead of a random English one."""
+    text: str = ""
+    """What is said, followed by silence where it is shorter than the clip; empty for random sentences."""
+    voice: str = ""
+    """Voice of espeak-ng, such as en-us+f2 or de; empty for a random English one."""
     texture_px: int = 1024
     """Width and height of the albedo texture of the truth, texels."""
 
@@ -101,8 +101,6 @@ def check_options(options: Options) -> None:
         raise InputError(f"--seed {options.seed} must not be negative")
     if not 16 <= options.texture_px <= 8192:
         raise InputError(f"--texture-px {options.texture_px} must be from 16 to 8192")
-    if options.text is not None and not options.text.strip():
-        raise InputError("--text is empty: give some words, or leave it out for random sentences")
 
 
 def check_model(model: HeadModel, path: Path) -> None:
