@@ -37,6 +37,9 @@ LONGEST_S, SMALLEST_PX, LARGEST_PX = 3600.0, 64, 2048
 SLOWEST_HZ, FASTEST_HZ = 5.0, 120.0
 # Not lzf: what that makes of equal data differs from run to run (h5py starts it with whatever the memory holds).
 COMPRESSION = "gzip"
+# Variants of espeak-ng's voices that make the same sound every time.
+FEMININE_VOICES = ("f1", "f4", "linda", "steph", "belinda")
+MASCULINE_VOICES = ("m1", "m2", "m3", "m4", "m5", "m6", "m7")
 NEEDED_JOINTS = ("head", "neck", "eye_left", "eye_right")
 NEEDED_ACTIONS = (
     *("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "browInnerUp"),
@@ -124,20 +127,22 @@ def check_model(model: HeadModel, path: Path) -> None:
 def make_speech(
     options: Options, person: Person, random: np.random.Generator
 ) -> tuple[Speech, str, str]:
-    """The sound of the clip, what is said, and the voice.
+    """All that is said (more than the clip lasts, or less), its text, and the voice.
 
     Raises:
         InputError: there is no such voice.
     """
-    text, variant = choose_text(random, options.duration_s), int(random.integers(1, 6))
+    # The voice first: how many sentences are drawn depends on the length.
+    variants = FEMININE_VOICES if person.feminine > 0 else MASCULINE_VOICES
+    variant = str(random.choice(variants))
     voice = Voice(
-        name=options.voice or f"en-us+{'f' if person.feminine > 0 else 'm'}{variant}",
+        name=options.voice or f"en-us+{variant}",
         words_per_minute=int(random.integers(135, 175)),
         pitch=int(random.integers(35, 65)),
         pitch_range=int(random.integers(40, 70)),
     )
-    text = options.text or text
-    return fit_speech(speak(text, voice), options.duration_s), text, voice.name
+    text = options.text or choose_text(random, options.duration_s)
+    return speak(text, voice), text, voice.name
 
 
 def fit_speech(speech: Speech, duration_s: float) -> Speech:
@@ -223,13 +228,14 @@ def main(options: Options) -> None:
     )
     person = make_person(looks, len(model.identity_std))
     speech, text, voice = make_speech(options, person, words)
+    heard = fit_speech(speech, options.duration_s)
     renderer = Renderer(Scene(model, person, scenery, options.size_px))
     scene = renderer.scene
     motion = Motion(model, speech, moves, scene.camera.world_from_rest, scene.neck_joint)
     albedo = srgb_from_linear(scene.paint.texture(options.texture_px))
     frames = max(1, round(options.duration_s * options.frame_rate_hz))
     size = (options.size_px, options.size_px)
-    sound = (speech.sound, speech.rate_hz)
+    sound = (heard.sound, heard.rate_hz)
     provenance = make_provenance(
         "preprocessing.synthesize", options, {"head_model": options.head_model}, options.seed
     )
@@ -239,7 +245,7 @@ def main(options: Options) -> None:
     ):
         truth = TruthWriter(writer)
         truth.put_scene(renderer, (albedo * 255).round().byte().numpy())
-        truth.put_speech(speech, text, voice)
+        truth.put_speech(heard, text, voice)
         writer.put("frame_rate_hz", np.float64(options.frame_rate_hz))
         for frame in tqdm(range(frames), desc="frames", unit="frame", mininterval=1):
             time_s = frame / options.frame_rate_hz

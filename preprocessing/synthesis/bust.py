@@ -98,7 +98,7 @@ class Bust:
             case _:
                 return torch.full_like(self._angle, 0.06)
 
-    def _collar(self, body: Float[Tensor, "row column 3"]) -> Float[Tensor, "row column 3"]:
+    def _collar(self, body: Float[Tensor, "row column 3"]) -> Float[Tensor, "collar_row column 3"]:
         """A rim along the neckline: a ribbed band, a turned-down shirt collar, or a turtleneck."""
         base = _along_rows(body, 3 + self._neckline() * (ROWS - 4))
         # Outwards and upwards across the neckline, wherever it runs.

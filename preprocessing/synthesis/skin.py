@@ -197,7 +197,7 @@ class HeadPaint:
         height = -0.066 + 0.045 * ((side - 0.028) / 0.04).clamp(0, 1)
         cheek = torch.sigmoid((height - place[:, 1]) / 0.004)
         moustache = _bump(
-            torch.stack([0.45 * side, place[:, 1], place[:, 2]], 1), [0, -0.058, 0.03], 0.009
+            torch.stack([0.45 * side, place[:, 1], place[:, 2]], 1), [0.0, -0.058, 0.03], 0.009
         )
         throat = torch.sigmoid(
             (place[:, 1] + 0.128 - 0.3 * (0.02 - place[:, 2]).clamp_min(0)) / 0.006
@@ -243,5 +243,5 @@ def _distance_to_line(
     """Distance of each point to a chain of straight pieces, metres."""
     start, along = line[:-1], line[1:] - line[:-1]
     offset = place[:, None] - start
-    share = ((offset * along).sum(-1) / (along**2).sum(-1)).clamp(0, 1)
+    share = ((offset * along).sum(-1) / (along**2).sum(-1).clamp_min(1e-12)).clamp(0, 1)
     return torch.linalg.vector_norm(offset - share[..., None] * along, dim=-1).amin(1)

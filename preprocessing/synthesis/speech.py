@@ -1,21 +1,24 @@
 """Spoken text with the time of every phoneme: espeak-ng, which lies with its voices inside the package ``espeakng-loader``.
 
-Equal text and voice give equal sound, whatever was said before.
+Equal text and voice give equal sound, whatever was said before; only voices with breath do not.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int16
 
 from artifacts.errors import InputError
 
+log = logging.getLogger(__name__)
 # Values of espeak-ng's C interface (speak_lib.h, version 1.52).
 _OUTPUT_SYNCHRONOUS = 2
 _PHONEME_EVENTS, _PHONEME_IPA, _DONT_EXIT = 0x0001, 0x0002, 0x8000
@@ -101,9 +104,9 @@ class _Recorder:
         self.events: list[tuple[int, str]] = []
         self.callback = _Callback(self._receive)
 
-    def _receive(self, wave: object, count: int, events: ctypes.Array[_Event]) -> int:
+    def _receive(self, wave: Any, count: int, events: Any) -> int:  # noqa: ANN401 - C pointers
         if wave and count > 0:
-            self.pieces.append(np.ctypeslib.as_array(wave, (count,)).copy())  # type: ignore[arg-type]
+            self.pieces.append(np.ctypeslib.as_array(wave, (count,)).copy())
         index = 0
         while events[index].type != _EVENT_END:
             if events[index].type == _EVENT_PHONEME:
@@ -174,6 +177,9 @@ def _record(library: ctypes.CDLL, folder: Path, text: str, voice: Voice, rate_hz
             f"espeak-ng has no voice {voice.name!r}: choose a language such as en-us, de or fr, "
             f"and a variant of {folder / 'voices/!v'} after a plus sign, such as en-us+f2"
         )
+    if variant and _breathes(folder / "voices/!v" / variant):
+        # Unlike all else it comes from memory that espeak-ng never set.
+        log.warning("voice %s: its breath sounds a little different every time", voice.name)
     parameters = {
         _RATE: voice.words_per_minute,
         _VOLUME: 100,
@@ -199,6 +205,11 @@ def _record(library: ctypes.CDLL, folder: Path, text: str, voice: Voice, rate_hz
     if status != _OK or not len(speech.sound):
         raise InputError(f"espeak-ng cannot speak {text[:40]!r} with the voice {voice.name!r}")
     return speech
+
+
+def _breathes(variant: Path) -> bool:
+    lines = variant.read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(line.startswith("breath ") for line in lines)
 
 
 def _load() -> tuple[ctypes.CDLL, Path]:

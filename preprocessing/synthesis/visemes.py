@@ -10,8 +10,10 @@ from jaxtyping import Float, Float64
 
 from preprocessing.synthesis.speech import Speech
 
-# A mouth shape begins to be felt this long before and after its phoneme, and rules it within this share of it.
+# A mouth shape begins to be felt this long before and after its phoneme, and rules it within this share of it; lips that
+# must meet do so quickly.
 FADE_S = 0.045
+QUICK_FADE_S = 0.018
 PLATEAU_SHARE = 0.5
 REACH_S = 0.5
 # How much a shape insists on an action that it does not name: a consonant lets the lips keep a vowel's rounding.
@@ -27,10 +29,12 @@ class Viseme:
     Attributes:
         target: Coefficient of each facial action (ARKit names; a name without its side means both sides).
         dominance: How strongly the shape insists on them against its neighbours; 1 is a vowel.
+        fade_s: How soon that ends before and after the phoneme.
     """
 
     target: dict[str, float]
     dominance: float = 1.0
+    fade_s: float = FADE_S
 
 
 VISEMES: dict[str, Viseme] = {
@@ -47,9 +51,12 @@ VISEMES: dict[str, Viseme] = {
             "mouthFunnel": 0.0,
         },
         12.0,
+        QUICK_FADE_S,
     ),
     "lip_teeth": Viseme(
-        {"jawOpen": 0.05, "mouthRollLower": 0.35, "mouthUpperUp": 0.25, "mouthLowerDown": 0.0}, 6.0
+        {"jawOpen": 0.05, "mouthRollLower": 0.35, "mouthUpperUp": 0.25, "mouthLowerDown": 0.0},
+        6.0,
+        QUICK_FADE_S,
     ),
     "tongue_teeth": Viseme(
         {"jawOpen": 0.11, "tongueOut": 0.12, "mouthLowerDown": 0.25, "mouthUpperUp": 0.15}, 1.4
@@ -125,6 +132,7 @@ class MouthTrack:
     half_plateau_s: Float64[np.ndarray, " shape"]
     target: Float64[np.ndarray, "shape action"]
     dominance: Float64[np.ndarray, "shape action"]
+    fade_s: Float64[np.ndarray, " shape"]
 
     def at(self, time_s: float) -> Float64[np.ndarray, " action"]:
         """Coefficients of the facial actions at one time.
@@ -135,8 +143,9 @@ class MouthTrack:
         first, last = np.searchsorted(self.middle_s, [time_s - REACH_S, time_s + REACH_S])
         near = slice(max(int(first) - 1, 0), int(last) + 1)
         away = np.maximum(np.abs(time_s - self.middle_s[near]) - self.half_plateau_s[near], 0)
+        faded = away / self.fade_s[near]
         # Relative to the nearest one, so that a long silence does not end in 0 / 0.
-        weight = self.dominance[near] * np.exp(-(away - away.min()) / FADE_S)[:, None]
+        weight = self.dominance[near] * np.exp(faded.min() - faded)[:, None]
         return (weight * self.target[near]).sum(0) / weight.sum(0)
 
 
@@ -149,7 +158,7 @@ def make_mouth_track(speech: Speech, actions: Sequence[str], liveliness: float =
         liveliness: Scales every target but the closing of the lips.
     """
     row = {name: _action_row(viseme, actions, liveliness) for name, viseme in VISEMES.items()}
-    middles, plateaus, targets, dominances = [], [], [], []
+    middles, plateaus, targets, dominances, fades = [], [], [], [], []
     for phoneme, start, end in zip(speech.phoneme, speech.start_s, speech.end_s, strict=True):
         shapes = visemes_of(phoneme)
         length = (end - start) / len(shapes)
@@ -159,8 +168,13 @@ def make_mouth_track(speech: Speech, actions: Sequence[str], liveliness: float =
             target, dominance = row[name]
             targets.append(target)
             dominances.append(dominance)
+            fades.append(VISEMES[name].fade_s)
     return MouthTrack(
-        np.array(middles), np.array(plateaus), np.stack(targets), np.stack(dominances)
+        np.array(middles),
+        np.array(plateaus),
+        np.stack(targets),
+        np.stack(dominances),
+        np.array(fades),
     )
 
 
