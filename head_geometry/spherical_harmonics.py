@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -76,6 +75,6 @@ def even_directions(count: int) -> Float[Tensor, "direction 3"]:
     """Unit directions spread evenly over the sphere (a spiral in steps of the golden angle)."""
     place = torch.arange(count, dtype=torch.float64) + 0.5
     height = 1 - 2 * place / count
-    angle = place * np.pi * (3 - np.sqrt(5.0))
+    angle = place * math.pi * (3 - math.sqrt(5.0))
     radius = torch.sqrt(1 - height**2)
     return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle), height], -1).float()

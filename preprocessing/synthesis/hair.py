@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from head_geometry.head_model import HeadModel
+from head_geometry.normals import vertex_normals
 from head_geometry.rasteriser import cast_rays
-from preprocessing.head_models.portraits import vertex_normals
 from preprocessing.synthesis.noise import NoiseField
 from preprocessing.synthesis.person import Person
 from preprocessing.synthesis.surface import Surface, grid_triangles, smooth_step

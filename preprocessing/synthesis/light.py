@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from head_geometry.rasteriser import first_hits
-from head_geometry.spherical_harmonics import even_directions, harmonics, matt_shading
+from head_geometry.spherical_harmonics import even_directions, harmonics, irradiance_basis
 
 # Rays start this far off the surface, so that they do not meet it at once.
 LIFT_M = 0.0015
@@ -33,7 +33,7 @@ def make_light(random: np.random.Generator) -> Float[Tensor, "9 3"]:
         radiance = radiance + 1.4 * lobe[:, None] * colour
     light = 4 * np.pi / len(directions) * harmonics(directions).mT @ radiance
     to_camera = torch.tensor([0.0, 0.0, -1.0])
-    return light * (random.uniform(0.85, 1.1) / matt_shading(light, to_camera).mean())
+    return light * (random.uniform(0.85, 1.1) / (irradiance_basis(to_camera) @ light).mean())
 
 
 def _direction(azimuth_deg: float, height_deg: float) -> Float[Tensor, "3"]:

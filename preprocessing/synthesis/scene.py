@@ -12,8 +12,8 @@ from torch import Tensor
 
 from head_geometry.cameras import transform
 from head_geometry.head_model import HeadModel
-from head_geometry.spherical_harmonics import matt_shading, turn_light
-from preprocessing.head_models.portraits import vertex_normals
+from head_geometry.normals import vertex_normals
+from head_geometry.spherical_harmonics import irradiance_basis, turn_light
 from preprocessing.synthesis.bust import Bust
 from preprocessing.synthesis.hair import Hair, hair_roots
 from preprocessing.synthesis.light import light_reach, make_light
@@ -126,7 +126,7 @@ class Scene:
     def _shade(self, vertices: slice, rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "point 3"]:
         """Share of the light that reaches vertices at rest in axes turned by ``rotation`` against the world's."""
         light = turn_light(self.light, rotation)
-        free = matt_shading(light, self._rest_normal[vertices]).clamp_min(0.02)
+        free = (irradiance_basis(self._rest_normal[vertices]) @ light).clamp_min(0.02)
         return ((self._reach[vertices] @ light) / free).clamp(0, 1)
 
     @cached_property
@@ -164,10 +164,10 @@ class Scene:
         return Placed(
             body=body,
             body_normal=body_normal,
-            body_light=matt_shading(self.light, body_normal).clamp_min(0) * reach[:edge],
+            body_light=(irradiance_basis(body_normal) @ self.light).clamp_min(0) * reach[:edge],
             hair=grown,
             hair_normal=hair_normal,
-            hair_light=matt_shading(self.light, hair_normal).clamp_min(0) * reach[edge:],
+            hair_light=(irradiance_basis(hair_normal) @ self.light).clamp_min(0) * reach[edge:],
             hair_along=along,
             head=head,
         )

@@ -7,7 +7,7 @@ from head_geometry.rotations import matrix_from_axis_angle
 from head_geometry.spherical_harmonics import (
     even_directions,
     harmonics,
-    matt_shading,
+    irradiance_basis,
     turn_light,
 )
 
@@ -31,7 +31,7 @@ def test_matt_shading_is_the_mean_of_light_weighted_by_the_cosine(light):
     cosine = (normal @ sky.mT).clamp_min(0)
     # The integral of cosine times radiance over the sphere, divided by pi.
     expected = 4 / len(sky) * cosine @ (harmonics(sky) @ light)
-    torch.testing.assert_close(matt_shading(light, normal), expected, atol=5e-3, rtol=0)
+    torch.testing.assert_close(irradiance_basis(normal) @ light, expected, atol=5e-3, rtol=0)
 
 
 def test_a_turned_light_shines_from_turned_directions(light):

@@ -11,7 +11,7 @@ from artifacts.errors import InputError
 from artifacts.kinds import HEAD_MODEL, TRUTH
 from artifacts.store import read_artifact, write_artifact
 from head_geometry.cameras import project, transform
-from head_geometry.spherical_harmonics import matt_shading
+from head_geometry.spherical_harmonics import irradiance_basis
 from media.video import decode_audio, decode_frames, probe
 from preprocessing.head_model import make_model
 from preprocessing.head_models.build import build_head_arrays
@@ -215,7 +215,7 @@ def test_without_obstacles_all_light_arrives():
     far = torch.tensor([[0.0, 0, 1e3], [1.0, 0, 1e3], [0, 1.0, 1e3]])
     triangle = torch.tensor([[0, 1, 2]])
     reach = light_reach(torch.zeros(2, 3), normal, far, triangle, directions=4000)
-    torch.testing.assert_close(reach @ light, matt_shading(light, normal), atol=0.01, rtol=0)
+    torch.testing.assert_close(reach @ light, irradiance_basis(normal) @ light, atol=0.01, rtol=0)
     # A wall close to the first point's face takes all of it.
     wall = torch.tensor([[-9.0, -9, -0.01], [9.0, -9, -0.01], [0, 18.0, -0.01]])
     shadow = light_reach(torch.zeros(2, 3), normal * torch.tensor([0, 0, 1.0]), wall, triangle)
