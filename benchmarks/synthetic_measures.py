@@ -15,14 +15,12 @@ from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS, MATTE, TRUTH
 from artifacts.store import ArtifactReader, open_artifact, read_artifact
 from head_geometry.cameras import project, transform
 from head_geometry.head_model import HeadModel
+from head_geometry.landmark_sets import MEDIAPIPE
 from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
-from preprocessing.fitting.landmarks import EYE_CORNERS, IRISES
 from preprocessing.head_models.surface import nearest_on_surface
 
 # The face is what lies this close to a landmark on the mean head: no ears, no throat.
 FACE_REACH_M = 0.010
-# Inner lips, upper and lower.
-LIPS = (13, 14)
 # Frames in which surfaces are compared (others cost much and say the same), points per frame, rounds of alignment.
 SURFACE_FRAMES, SURFACE_POINTS, SURFACE_ROUNDS = 8, 600, 6
 
@@ -76,7 +74,7 @@ def see(
 
 def face_vertices(model: HeadModel) -> Int[Tensor, " chosen"]:
     """Vertices of the face region: skin and lips close to the landmarks."""
-    usable = [i for i in range(478) if i not in IRISES and model.mediapipe_weight[i] > 0]
+    usable = [i for i in MEDIAPIPE.face if model.mediapipe_weight[i] > 0]
     points = model.mediapipe_points(model.template)[usable]
     skin = model.part_vertices("face", "lips")
     distance = KDTree(points.numpy()).query(model.template[skin].numpy())[0]
@@ -255,7 +253,7 @@ def _surface_error_m(
     face = face_vertices(true_model)
     face = face[:: max(1, len(face) // SURFACE_POINTS)]
     both = (true_model.mediapipe_weight > 0) & (model.mediapipe_weight > 0)
-    both[list(IRISES)] = False
+    both[list(MEDIAPIPE.irises)] = False
     errors = [
         surface_distances_m(
             true.vertices[frame, face].numpy(),
@@ -269,12 +267,12 @@ def _surface_error_m(
 
 
 def _lip_gap_m(seen: Seen) -> Float[Tensor, " frame"]:
-    upper, lower = (seen.points[:, point] for point in LIPS)
+    upper, lower = (seen.points[:, point] for point in MEDIAPIPE.lip_pairs[0])
     return torch.linalg.vector_norm(upper - lower, dim=-1)
 
 
 def _eye_corner_distance(pixels: Float[Tensor, "frame mediapipe 2"]) -> Float[Tensor, " frame"]:
-    right, left = (pixels[:, corner] for corner in EYE_CORNERS)
+    right, left = (pixels[:, corner] for corner in MEDIAPIPE.eye_corners)
     return torch.linalg.vector_norm(right - left, dim=-1)
 
 
