@@ -13,6 +13,7 @@ import logging
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def parse_fits(words: tuple[str, ...]) -> dict[str, list[str]]:
     return fits
 
 
-def run_module(module: str, out: Path, options: dict[str, object], extra: list[str]) -> None:
+def run_module(module: str, out: Path, options: Mapping[str, object], extra: list[str]) -> None:
     """Run a step unless its file was made by the code of today.
 
     Raises:

@@ -435,7 +435,8 @@ def option_words(section, without=()):
     """A section of config.yaml as command-line options, but for the keys named in ``without``."""
     words = []
     for key, value in section.items():
-        if key in without:
+        # Snakemake drops an empty word; the step's own default for an option that may be empty is empty.
+        if key in without or value == "":
             continue
         flag = key.replace("_", "-")
         if isinstance(value, bool):
