@@ -548,6 +548,134 @@ SCORES = ArtifactSpec(
     },
 )
 
+TRUTH = ArtifactSpec(
+    kind="truth",
+    version=(1, 0),
+    arrays={
+        "identity": ArraySpec(
+            "float32", ("identity",), "standard deviation", "Shape coefficients of the person."
+        ),
+        "expression": ArraySpec(
+            "float32", ("frame", "expression"), "1", "Expression coefficients of each frame."
+        ),
+        "joint_rotation": ArraySpec(
+            "float32",
+            ("frame", "joint", 3),
+            "radian; axis-angle in head axes",
+            "Local rotation of each joint of the head model; those of the eyes are the gaze.",
+        ),
+        "vertex": ArraySpec(
+            "float32", ("frame", "vertex", 3), HEAD_METRE, "Posed vertices of the head model."
+        ),
+        "world_from_head": ArraySpec(
+            "float64",
+            ("frame", 4, 4),
+            "metre",
+            "Rigid motion from head axes to world axes (OpenCV axes of the camera).",
+        ),
+        "world_from_torso": ArraySpec(
+            "float64",
+            ("frame", 4, 4),
+            "metre",
+            "Rigid motion from the head axes of a head at rest on the torso to world axes.",
+        ),
+        "camera_from_world": ArraySpec(
+            "float64",
+            ("frame", 4, 4),
+            "metre; OpenCV camera axes",
+            "Camera pose; the identity, the camera stands still.",
+        ),
+        "intrinsics": ArraySpec(
+            "float64", (3, 3), "pixel of the clip", "Pinhole matrix, shared by all frames."
+        ),
+        "image_size": ArraySpec("int32", (2,), "pixel", "Width, height of the clip."),
+        "time_s": ArraySpec(
+            "float64", ("frame",), "second from the start of the clip", "Time of each frame."
+        ),
+        "frame_rate_hz": ArraySpec("float64", (), "hertz", "Frames per second."),
+        "normal": ArraySpec(
+            "int8",
+            ("frame", "height", "width", 3),
+            "1/127; OpenCV camera axes",
+            "Unit normal of what each pixel shows, towards the camera; 0 on the background.",
+        ),
+        "depth": ArraySpec(
+            "float16",
+            ("frame", "height", "width"),
+            "metre; z in OpenCV camera axes",
+            "Depth of what each pixel shows; 0 on the background.",
+        ),
+        "part": ArraySpec(
+            "uint8",
+            ("frame", "height", "width"),
+            "1",
+            "Index into part_name of what most of each pixel shows.",
+        ),
+        "part_name": ArraySpec(
+            "str",
+            ("part",),
+            "text",
+            "background, the parts of the head model, chest, garment, hair.",
+        ),
+        "alpha": ArraySpec(
+            "uint8", ("frame", "height", "width"), OPACITY, "Opacity of the person."
+        ),
+        "head_alpha": ArraySpec(
+            "uint8",
+            ("frame", "height", "width"),
+            OPACITY,
+            "Opacity of head, neck and hair, where they are seen.",
+        ),
+        "albedo": ArraySpec(
+            "uint8",
+            ("texel_row", "texel_column", 3),
+            RGB,
+            "Colour of the head without light, on the head model's texture; black where no triangle lies.",
+        ),
+        "light": ArraySpec(
+            "float32",
+            (9, 3),
+            "1; linear RGB, world axes",
+            "Radiance as orthonormal real spherical harmonics: 1, y, z, x, xy, yz, 3z² - 1, xz, x² - y².",
+        ),
+        "bust_vertex": ArraySpec(
+            "float32",
+            ("bust_vertex", 3),
+            HEAD_METRE + " of the head at rest",
+            "Chest and clothes; they move with world_from_torso.",
+        ),
+        "bust_triangle": ArraySpec(
+            "int32", ("bust_face", 3), "1", "Vertex indices, counter-clockwise seen from outside."
+        ),
+        "hair_vertex": ArraySpec(
+            "float32",
+            ("hair_vertex", 3),
+            HEAD_METRE + " of the head at rest",
+            "Shell of the hair; its edges are partly transparent.",
+        ),
+        "hair_triangle": ArraySpec(
+            "int32", ("hair_face", 3), "1", "Vertex indices, counter-clockwise seen from outside."
+        ),
+        "hair_torso_share": ArraySpec(
+            "float32",
+            ("hair_vertex",),
+            "1",
+            "How far each vertex follows world_from_torso (1) instead of world_from_head (0).",
+        ),
+        "phoneme": ArraySpec(
+            "str", ("phoneme",), "text; IPA", "Each phoneme spoken; empty where there is silence."
+        ),
+        "phoneme_start_s": ArraySpec(
+            "float64", ("phoneme",), "second from the start of the clip", "Start of each phoneme."
+        ),
+        "phoneme_end_s": ArraySpec(
+            "float64", ("phoneme",), "second from the start of the clip", "End of each phoneme."
+        ),
+        "text": ArraySpec("str", (), "text", "What is said, as far as the clip lasts."),
+        "voice": ArraySpec("str", (), "text", "The voice of espeak-ng that says it."),
+    },
+)
+
 KINDS: dict[str, ArtifactSpec] = {
     spec.kind: spec
     for spec in (
@@ -563,5 +691,6 @@ KINDS: dict[str, ArtifactSpec] = {
         AVATAR,
         RENDER,
         SCORES,
+        TRUTH,
     )
 }

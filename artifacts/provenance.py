@@ -23,6 +23,7 @@ LIBRARIES = (
     "warp-lang",
     "anny",
     "face-alignment",
+    "espeakng-loader",
 )
 
 

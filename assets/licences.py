@@ -61,6 +61,9 @@ def library_licences(libraries: Iterable[str] = LIBRARIES) -> list[LicenceRow]:
     rows.append(
         LicenceRow("ffmpeg", "GPL-3.0-or-later", "the program, run as it is inside imageio-ffmpeg")
     )
+    rows.append(
+        LicenceRow("espeak-ng", "GPL-3.0-or-later", "the library, as it is inside espeakng-loader")
+    )
     return rows
 
 

@@ -80,6 +80,8 @@ def config_sentence(error):
         case "maximum" | "exclusiveMaximum":
             than = "at most" if error.validator == "maximum" else "less than"
             return f"{key} is {value}, but must be {than} {wanted}{meaning}"
+        case "multipleOf":
+            return f"{key} is {value}, but must be a multiple of {wanted}{meaning}"
         case "pattern" | "not":
             return f"{key} has the impossible name {value}{meaning}"
         case "minItems" | "minProperties" | "minLength":
@@ -137,6 +139,16 @@ def check_names():
         if name in config["subjects"]:
             refuse(f"drivers/{name} has the name of a subject; choose another")
     for name, subject in config["subjects"].items():
+        if "video" in subject and "synthetic" in subject:
+            refuse(
+                f"subjects/{name} has both video and synthetic; give the one or the other"
+            )
+        if "synthetic" in subject:
+            continue
+        if "video" not in subject:
+            refuse(
+                f"the key subjects/{name}/video is missing; give a clip, or synthetic: {{seed: 1}} for a made-up person"
+            )
         video = Path(subject["video"]).expanduser()
         if subject["video"] not in REGISTRY and not video.is_file():
             refuse(
@@ -243,6 +255,11 @@ DRIVERS = sorted(config["drivers"])
 MODELS = config["models"]
 CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
 CONFIG_FILE = workflow.configfiles[-1]
+SYNTHETIC_SUBJECTS = [
+    name for name in SUBJECTS if "synthetic" in config["subjects"][name]
+]
+# Synthetic people are made of the default head model, whichever is fitted.
+SYNTHETIC_HEAD_MODEL = "results/head_models/anny.h5"
 HEAD_MODEL = f"results/head_models/{config['head_model']}.h5"
 # Snakemake lowers this to --cores: such jobs have the machine for themselves.
 ALL_CORES = 64
@@ -259,7 +276,7 @@ LPIPS_ASSETS = (
     else []
 )
 CLIP_ASSETS = sorted(
-    {subject["video"] for subject in config["subjects"].values()} & REGISTRY.keys()
+    {subject.get("video") for subject in config["subjects"].values()} & REGISTRY.keys()
 )
 USED_ASSETS = [
     DETECTOR_ASSET,
@@ -301,6 +318,7 @@ def views_of(subject):
 
 # Everything by name, so that a file that was deleted is made again.
 ARTIFACTS = [
+    *expand("results/synthetic/{subject}.h5", subject=SYNTHETIC_SUBJECTS),
     *expand(
         "results/{subject}/{step}.h5",
         subject=SUBJECTS,
@@ -347,7 +365,9 @@ def landmark_options(detector):
 
 
 def subject_video(wildcards):
-    """The subject's clip: the user's own file or an asset."""
+    """The subject's clip: the user's own file, an asset or a synthetic one."""
+    if wildcards.subject in SYNTHETIC_SUBJECTS:
+        return f"results/synthetic/{wildcards.subject}.mp4"
     video = config["subjects"][wildcards.subject]["video"]
     return asset(video) if video in REGISTRY else str(Path(video).expanduser())
 
@@ -403,9 +423,20 @@ def step_options(step, without=("path",)):
 
     Paths are inputs of a rule.
     """
+    return option_words(config[step], without)
+
+
+def synthetic_options(wildcards):
+    """What config.yaml says of a synthetic subject, as command-line options."""
+    return option_words(config["subjects"][wildcards.subject]["synthetic"])
+
+
+def option_words(section, without=()):
+    """A section of config.yaml as command-line options, but for the keys named in ``without``."""
     words = []
-    for key, value in config[step].items():
-        if key in without:
+    for key, value in section.items():
+        # Snakemake drops an empty word; the step's own default for an option that may be empty is empty.
+        if key in without or value == "":
             continue
         flag = key.replace("_", "-")
         if isinstance(value, bool):

@@ -36,6 +36,38 @@ rule head_model:
         " > {log:q} 2>&1"
 
 
+rule synthesize:
+    """Make the clip of a synthetic subject, and the whole truth about it."""
+    input:
+        head_model=SYNTHETIC_HEAD_MODEL,
+    output:
+        video="results/synthetic/{subject}.mp4",
+        truth="results/synthetic/{subject}.h5",
+    log:
+        "results/logs/synthetic/{subject}.log",
+    benchmark:
+        "results/benchmarks/synthetic/{subject}.tsv"
+    conda:
+        "../envs/preprocess.yaml"
+    threads: 1
+    # Measured on 2 shared cores for 200 frames of 256 px: 79 s of processor time, 760 MB, whatever the length.
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        frame_rate_hz=config["frame_rate_hz"] or 25,
+        options=synthetic_options,
+        code=code_digest("preprocessing.synthesize"),
+    shell:
+        "python -m preprocessing.synthesize"
+        " --head-model {input.head_model:q}"
+        " --video {output.video:q}"
+        " --out {output.truth:q}"
+        " --frame-rate-hz {params.frame_rate_hz}"
+        " {params.options:q}"
+        " > {log:q} 2>&1"
+
+
 rule frames:
     """Read the clip: one stable head crop at the wanted frame rate, and its sound."""
     input:

@@ -64,7 +64,7 @@ class Photographer:
         self._random = np.random.default_rng(seed)
         self._actions = facial_actions(model)
         self._centre = picture_centre(model)
-        self._brow = _brow_amount(model)
+        self._brow = _vertex_brows(model)
         self._eye_direction = _eye_directions(model)
 
     def take(self, frontal: bool = False) -> Portrait:
@@ -171,16 +171,27 @@ def picture_centre(model: HeadModel) -> Float[Tensor, "3"]:
     return torch.round(100 * joints[model.joint_name.index("head")]) / 100
 
 
-def _brow_amount(model: HeadModel) -> Float[Tensor, " vertex"]:
-    """How much of each vertex is eyebrow, 0..1: a soft arch over each eye, on the brow ridge."""
-    eyes = (model.joint_regressor @ model.template)[model.joint_name.index("eye_left")]
-    side = model.template[:, 0].abs() - eyes[0]
-    across = (side - 0.004) / 0.021
-    height = model.template[:, 1] - eyes[1] - (0.0205 - 0.004 * (across - 0.25) ** 2)
-    amount = torch.exp(-((height / 0.0035) ** 4) - across**8)
-    skin = torch.zeros_like(amount)
+def brow_amount(
+    place: Float[Tensor, "point 3"], eye: Float[Tensor, "3"]
+) -> Float[Tensor, " point"]:
+    """How much of each place on the skin is eyebrow, 0..1: a soft arch over each eye, on the brow ridge.
+
+    Args:
+        place: On the mean head, metres, head axes.
+        eye: Centre of its left eyeball.
+    """
+    across = (place[:, 0].abs() - eye[0] - 0.004) / 0.021
+    height = place[:, 1] - eye[1] - (0.0205 - 0.004 * (across - 0.25) ** 2)
+    return torch.exp(-((height / 0.0035) ** 4) - across**8)
+
+
+def _vertex_brows(model: HeadModel) -> Float[Tensor, " vertex"]:
+    """How much of each vertex is eyebrow, 0..1."""
+    eye = (model.joint_regressor @ model.template)[model.joint_name.index("eye_left")]
+    skin = torch.zeros(len(model.template))
     skin[model.part_vertices("face")] = 1
-    return amount * skin * (model.template[:, 2] > picture_centre(model)[2] + 0.06)
+    on_front = model.template[:, 2] > picture_centre(model)[2] + 0.06
+    return brow_amount(model.template, eye) * skin * on_front
 
 
 def _eye_directions(model: HeadModel) -> Float[Tensor, "vertex 3"]:

@@ -18,6 +18,7 @@ import avatar_models.train
 import preprocessing.audio_features
 import preprocessing.face_fit
 import preprocessing.frames
+import preprocessing.synthesize
 from artifacts.splits import split_names
 from avatar_models.registry import PRESETS
 
@@ -66,6 +67,22 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "head model that is not in the cache": (
         {"head_model": "basel"},
         ["basel.mat", "https://faces.dmi.unibas.ch/bfm/"],
+    ),
+    "two clips of a subject": (
+        {"subjects": {"anna": CLIP | {"synthetic": {"seed": 1}}}},
+        ["subjects/anna", "video", "synthetic"],
+    ),
+    "unknown key of a synthetic subject": (
+        {"subjects": {"anna": {"synthetic": {"sed": 1}}}},
+        ["subjects/anna/synthetic/sed", "seed"],
+    ),
+    "synthetic clip without length": (
+        {"subjects": {"anna": {"synthetic": {"duration_s": 0}}}},
+        ["subjects/anna/synthetic/duration_s", "more than 0"],
+    ),
+    "synthetic clip of odd size": (
+        {"subjects": {"anna": {"synthetic": {"size_px": 129}}}},
+        ["subjects/anna/synthetic/size_px", "129", "multiple of 2"],
     ),
     "missing key": ({"subjects": {"anna": {"start_s": 1}}}, ["subjects/anna/video", "missing"]),
     "missing clip": (
@@ -215,7 +232,8 @@ def test_every_key_says_what_it_is(key: str, entry: dict[str, Any]):
         assert ";" in entry["description"], "a number names its unit after a semicolon"
     if entry["type"] == "object":
         assert "additionalProperties" in entry
-    required = key in SCHEMA["required"] or key.endswith("/video")
+    # A subject has one of video and synthetic: neither has a default.
+    required = key in SCHEMA["required"] or key.endswith(("/video", "/synthetic"))
     assert required != ("default" in entry)
 
 
@@ -246,6 +264,22 @@ def test_defaults_of_a_section_are_those_of_its_step(step: str):
     fields = {field.name: field.default for field in dataclasses.fields(STEPS[step])}
     for key, entry in SCHEMA["properties"][step]["properties"].items():
         assert fields[key] == entry["default"]
+
+
+def test_defaults_of_a_synthetic_subject_are_those_of_its_step():
+    fields = {f.name: f.default for f in dataclasses.fields(preprocessing.synthesize.Options)}
+    subject = SCHEMA["properties"]["subjects"]["additionalProperties"]["properties"]
+    for key, entry in subject["synthetic"]["properties"].items():
+        assert fields[key] == entry["default"]
+
+
+def test_a_synthetic_subject_is_made_before_its_frames(new_project):
+    project = new_project(subjects={"nobody": {"synthetic": {"seed": 3, "text": "Hello you."}}})
+    done = project.run("--dry-run", "--printshellcmds")
+    assert done.returncode == 0, done.stdout
+    assert "--video results/synthetic/nobody.mp4" in done.stdout
+    assert "--seed 3" in done.stdout
+    assert "--text 'Hello you.'" in done.stdout
 
 
 def test_subject_names_that_are_used_by_results_are_reserved():
