@@ -17,7 +17,7 @@ from head_geometry.cameras import project, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.landmark_sets import MEDIAPIPE
 from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
-from preprocessing.head_models.surface import nearest_on_surface
+from head_geometry.surface import nearest_on_surface
 
 # The face is what lies this close to a landmark on the mean head: no ears, no throat.
 FACE_REACH_M = 0.010
