@@ -16,7 +16,7 @@ from benchmarks.synthetic_measures import (
     surface_distances_m,
 )
 from head_geometry.rotations import matrix_from_axis_angle
-from preprocessing.head_models.surface import nearest_on_surface
+from head_geometry.surface import nearest_on_surface
 
 
 @pytest.fixture
