@@ -65,8 +65,13 @@ def see(
     points = model.mediapipe_points(placed)
     intrinsics = torch.from_numpy(clip_from_image @ held["intrinsics"])
     turned = matrix_from_axis_angle(torch.from_numpy(held["joint_rotation"]).double())
-    eyes = [model.joint_name.index(name) for name in ("eye_left", "eye_right")]
-    gaze = torch.einsum("fab,febc->feac", pose[:, :3, :3], turned[:, eyes])[..., 2]
+    forward = torch.eye(3, dtype=torch.float64).expand(len(pose), 3, 3)
+    # The eyes of a model without eye joints look where the head looks.
+    eyes = [
+        turned[:, model.joint_name.index(name)] if name in model.joint_name else forward
+        for name in ("eye_left", "eye_right")
+    ]
+    gaze = torch.einsum("fab,febc->feac", pose[:, :3, :3], torch.stack(eyes, 1))[..., 2]
     return Seen(
         placed, points, project(points, intrinsics), pose[:, :3, :3], gaze, float(intrinsics[0, 0])
     )

