@@ -263,7 +263,18 @@ STEPS = {
 def test_defaults_of_a_section_are_those_of_its_step(step: str):
     fields = {field.name: field.default for field in dataclasses.fields(STEPS[step])}
     for key, entry in SCHEMA["properties"][step]["properties"].items():
-        assert fields[key] == entry["default"]
+        if (step, key) == ("face_fit", "photometric"):
+            assert entry["default"] == "auto"  # chosen by the preset: see the test below
+        else:
+            assert fields[key] == entry["default"]
+
+
+@pytest.mark.parametrize(("preset", "level"), [("tiny", "light"), ("fast", "full")])
+def test_the_preset_says_how_much_the_pictures_say_in_the_fit(new_project, preset, level):
+    project = new_project(preset=preset)
+    done = project.run("--dry-run", "--printshellcmds")
+    assert done.returncode == 0, done.stdout
+    assert f"--photometric {level}" in done.stdout
 
 
 def test_defaults_of_a_synthetic_subject_are_those_of_its_step():
