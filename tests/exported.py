@@ -127,6 +127,7 @@ def _flame_joints(model: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "joint_parent": np.array([-1, 0, 0, 0, 0], np.int32),
         "joint_regressor": regressor,
         "skin_weight": weight,
+        "joint_expression": np.zeros((0, len(FLAME_JOINTS), 3), np.float32),
     }
 
 

@@ -56,6 +56,11 @@ def write_gltf(clip: FittedClip, folder: Path, pictures: PictureWriter) -> None:
     Source: Khronos glTF 2.0 specification.
     """
     del pictures  # The file holds its only picture itself.
+    if len(clip.head.corrective_joint) or len(clip.head.joint_expression):
+        log.warning(
+            "gltf: the format holds no pose correctives and no joints that follow the expression; "
+            "the posed mesh differs by them"
+        )
     writer = GlbWriter()
     corners = split_corners(clip)
     tracks = Tracks(writer, clip)

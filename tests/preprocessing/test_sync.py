@@ -292,7 +292,9 @@ def test_real_speech_moved_by_known_amounts(shared_data, tmp_path, name):
     frames, landmarks = tmp_path / "frames.h5", tmp_path / "landmarks.h5"
     frames_step.main(frames_step.Options(clip, detector, frames, max_side_px=256))
     mesh = fetch_asset("face_landmark_with_attention.tflite")
-    landmarks_step.main(landmarks_step.Options(frames, detector, mesh, landmarks))
+    landmarks_step.main(
+        landmarks_step.Options(images=frames, detector=detector, mesh=mesh, out=landmarks)
+    )
     found = read_artifact(landmarks, LANDMARKS)
     audio, opening = read_artifact(frames, FRAMES)["audio"], mouth_opening(found["points"])
 
