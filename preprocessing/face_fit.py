@@ -33,7 +33,7 @@ from preprocessing.fitting.clip import (
 from preprocessing.fitting.model import make_landmark_model
 from preprocessing.fitting.normal import NormalBuilder
 from preprocessing.fitting.refine import PHOTOMETRIC, Looks, PhotometricFit
-from preprocessing.fitting.start import source_camera
+from preprocessing.fitting.start import FOCAL_OVER_LONG_SIDE, source_camera
 from preprocessing.fitting.torso_clip import Torso, follow_torso, no_torso
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,9 @@ class Options:
     """face_fit artifact whose identity, focal length and landmark offsets are held."""
     identities: int = 40
     """Identity components to estimate."""
+    focal_over_long_side: float = FOCAL_OVER_LONG_SIDE
+    """Focal length to expect, over the longer side of the source picture: 0.9 a phone's front camera, 1.5 a usual
+    lens, 2.5 a television studio."""
     smoothness: float = 1.0
     """How much smoother than raw: 0.5 halves the expected accelerations' precision, 2 doubles it."""
     landmark_offsets: bool = True
@@ -144,7 +147,10 @@ def fit_clip(
                 f"{options.landmarks}: {len(landmarks['valid'])} frames, but {options.frames} has "
                 f"{reader.shape('image')[0]}; make the landmarks again"
             )
-    centre, focal_px = source_camera(source_from_crop, (int(size[0]), int(size[1])))
+    width, height = (int(side) for side in size)
+    centre, focal_px = source_camera(
+        source_from_crop, (width, height), options.focal_over_long_side
+    )
     found = landmark_set_of(landmarks["points"].shape[1], options.landmarks)
     model = weigh(make_landmark_model(head, settings.identities, found), settings)
     points = landmarks["points"][..., :2].astype(np.float64)

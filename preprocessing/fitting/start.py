@@ -77,15 +77,22 @@ def choose_keyframes(valid: Bool[Tensor, " frame"], count: int) -> Int[Tensor, "
 
 
 def source_camera(
-    source_from_crop: Float[np.ndarray, "3 3"], source_size: tuple[int, int]
+    source_from_crop: Float[np.ndarray, "3 3"],
+    source_size: tuple[int, int],
+    focal_over_long_side: float = FOCAL_OVER_LONG_SIDE,
 ) -> tuple[Float[Tensor, "2"], float]:
     """Principal point in crop pixels, and the focal length to expect there.
 
     The lens looks through the middle of the whole source image, not through the middle of the crop.
+
+    Args:
+        source_from_crop: Homogeneous similarity, pixels.
+        source_size: Width, height of the source, pixels.
+        focal_over_long_side: Focal length over the longer side of the source.
     """
     width, height = source_size
     middle = np.array([(width - 1) / 2, (height - 1) / 2, 1.0])
     crop = np.linalg.solve(source_from_crop, middle)
     scale = float(np.sqrt(abs(np.linalg.det(source_from_crop[:2, :2]))))
-    focal = FOCAL_OVER_LONG_SIDE * max(width, height) / scale
+    focal = focal_over_long_side * max(width, height) / scale
     return torch.from_numpy(crop[:2] / crop[2]), focal
