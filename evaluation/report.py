@@ -116,11 +116,18 @@ def make_page(
         regions=REGIONS,
         origins=origins,
         versions=library_versions([origin for found in origins.values() for origin in found]),
+        fit_pages=fit_pages(options.out.parent, options.subjects),
         config=options.config.read_text(encoding="utf-8") if options.config else "",
         licences=Markup(  # noqa: S704  # escaped by markdown_to_html
             markdown_to_html(licences.read_text(encoding="utf-8")) if licences.is_file() else ""
         ),
     )
+
+
+def fit_pages(folder: Path, subjects: tuple[str, ...]) -> dict[str, str]:
+    """Subject to the page of ``evaluation.fit_report`` beside the report, where there is one."""
+    names = {subject: f"fit_{subject}.html" for subject in subjects}
+    return {subject: name for subject, name in names.items() if (folder / name).is_file()}
 
 
 def main(options: Options) -> None:
