@@ -266,12 +266,13 @@ def light_change(light: Float[np.ndarray, "frame 9 3"]) -> float:
     """Largest change of what falls on a surface that faces the camera or a side, in shares of its median.
 
     Between the darkest and the brightest tenth of the frames; so a cloud, a lamp or a screen counts, a flash
-    of a frame or two does not.
+    of a frame or two does not. Light from above and below is left out: a nod hides and shows it, so that the fit
+    cannot tell the two apart as well.
 
     Args:
         light: Of each frame, camera axes.
     """
-    normals = torch.tensor([[0, 0, -1.0], [-1, 0, 0], [1, 0, 0], [0, -1, 0], [0, 1, 0]])
+    normals = torch.tensor([[0, 0, -1.0], [-1, 0, 0], [1, 0, 0]])
     shown = irradiance_basis(normals).numpy() @ light.mean(-1).T  # (normal, frame)
     low, high = np.percentile(shown, [10, 90], axis=1)
     return float((high - low).max() / max(float(np.median(shown[0])), 1e-6))
@@ -323,7 +324,7 @@ def worst_frames(review: Review, count: int = 10) -> dict[int, str]:
     fit, tracked = review.clip.fit, review.tracked
     errors = {"NME": fit["nme"]}
     if review.has_photometry:
-        errors["photometric error"] = fit["photometric_error"]
+        errors["photometric"] = fit["photometric_error"]
     if not tracked.any():
         return {}
     ratios = {
@@ -336,7 +337,7 @@ def worst_frames(review: Review, count: int = 10) -> dict[int, str]:
     for frame in _apart(total, tracked, apart)[:count]:
         name = max(ratios, key=lambda candidate: ratios[candidate][frame])
         chosen[int(frame)] = (
-            f"{name} {errors[name][frame]:.4f}\n{ratios[name][frame]:.1f}× the median"
+            f"{name} {errors[name][frame]:.4f}\n{ratios[name][frame]:.1f} times the median"
         )
     return chosen
 

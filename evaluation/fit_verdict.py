@@ -17,7 +17,8 @@ class Criterion:
 
     Attributes:
         title: What is looked at.
-        form: Format of the value with its unit.
+        text: What is said of it, with a gap for the value.
+        form: Format of the value, with its unit.
         good: The value from which on (or up to which) it is good.
         usable: The value beyond which the clip should be filmed again; None where that is never asked for.
         more_is_better: Whether large values are good.
@@ -26,12 +27,19 @@ class Criterion:
     """
 
     title: str
+    text: str
     form: str
     good: float
     usable: float | None
     more_is_better: bool
     why: str
     advice: str
+
+    @property
+    def wanted(self) -> str:
+        """What would be good, in words."""
+        bound = "at least" if self.more_is_better else "at most"
+        return f"{bound} {self.form.format(self.good)}"
 
     def level(self, value: float) -> Level:
         """How good a value is."""
@@ -48,148 +56,164 @@ class Criterion:
 # trained well.
 CRITERIA: dict[str, Criterion] = {
     "tracked": Criterion(
-        "Face found",
-        "in {:.1%} of the frames",
-        0.98,
-        0.8,
-        True,
-        "frames without a face are filled in and teach nothing",
-        "Keep the whole face in the picture, light it, and keep hands and objects away from it.",
+        title="Face found",
+        text="in {} of the frames",
+        form="{:.1%}",
+        good=0.98,
+        usable=0.8,
+        more_is_better=True,
+        why="frames without a face are filled in and teach nothing",
+        advice="Keep the whole face in the picture, light it, and keep hands and objects away from it.",
     ),
     "length": Criterion(
-        "Length",
-        "{:.1f} s",
-        30.0,
-        5.0,
-        True,
-        "an avatar shows what it has seen",
-        "Film 30 seconds to 3 minutes.",
+        title="Length",
+        text="{}",
+        form="{:.1f} s",
+        good=30.0,
+        usable=5.0,
+        more_is_better=True,
+        why="an avatar shows what it has seen",
+        advice="Film 30 seconds to 3 minutes.",
     ),
     "nme": Criterion(
-        "Landmarks of the fit",
-        "median NME {:.4f} of the eye distance",
-        0.012,
-        0.03,
-        False,
-        "what the fit misplaces becomes blur",
-        "Light the face evenly and keep hair, hands and glasses off the eyes and the mouth.",
+        title="Landmarks of the fit",
+        text="median NME {} of the eye distance",
+        form="{:.4f}",
+        good=0.012,
+        usable=0.03,
+        more_is_better=False,
+        why="what the fit misplaces becomes blur",
+        advice="Light the face evenly and keep hair, hands and glasses off the eyes and the mouth.",
     ),
     "outline": Criterion(
-        "Outline of the head",
-        "median overlap (IoU) with the matte {:.3f}",
-        0.95,
-        0.85,
-        True,
-        "an outline that is off gives a double edge",
-        "Use a plain background that differs from hair and skin, and flat hair that stays as it is.",
+        title="Outline of the head",
+        text="median overlap (IoU) with the matte {}",
+        form="{:.3f}",
+        good=0.95,
+        usable=0.85,
+        more_is_better=True,
+        why="an outline that is off gives a double edge",
+        advice="Use a plain background that differs from hair and skin, and flat hair that stays as it is.",
     ),
     "photometric": Criterion(
-        "Colours explained",
-        "median photometric error {:.3f} (0 to 1)",
-        0.035,
-        0.08,
-        False,
-        "what light and skin do not explain (shadows, shine, blur) is baked into the avatar",
-        "Use soft light from the front: no hard shadows, no shine, no moving screens.",
+        title="Colours explained",
+        text="median photometric error {} (0 to 1)",
+        form="{:.3f}",
+        good=0.035,
+        usable=0.08,
+        more_is_better=False,
+        why="what light and skin do not explain (shadows, shine, blur) is baked into the avatar",
+        advice="Use soft light from the front: no hard shadows, no shine, no moving screens.",
     ),
     "light": Criterion(
-        "Steady light",
-        "changes by {:.0%} of its median",
-        0.15,
-        0.5,
-        False,
-        "the avatar has one light; changes of it become flicker",
-        "Lock the exposure and the white balance, and keep the lamps and the daylight as they are.",
+        title="Steady light",
+        text="changes by {} of its median",
+        form="{:.0%}",
+        good=0.15,
+        usable=0.5,
+        more_is_better=False,
+        why="the avatar has one light; changes of it become flicker",
+        advice="Lock the exposure and the white balance, and keep the lamps and the daylight as they are.",
     ),
     "face_size": Criterion(
-        "Size of the face",
-        "{:.0f} px wide",
-        200.0,
-        48.0,
-        True,
-        "detail that was not filmed cannot be learnt",
-        "Film closer, or with more pixels, so that the face is at least 200 pixels wide.",
+        title="Size of the face",
+        text="{} wide",
+        form="{:.0f} px",
+        good=200.0,
+        usable=48.0,
+        more_is_better=True,
+        why="detail that was not filmed cannot be learnt",
+        advice="Film closer, or with more pixels, so that the face is at least 200 pixels wide.",
     ),
     "blur": Criterion(
-        "Sharpness",
-        "blur {:.2f} (0 sharp, 1 blurred)",
-        0.6,
-        0.8,
-        False,
-        "blur is learnt like everything else",
-        "Focus on the face, use more light or a shorter exposure, and move slowly.",
+        title="Sharpness",
+        text="blur {} (0 sharp, 1 blurred)",
+        form="{:.2f}",
+        good=0.6,
+        usable=0.8,
+        more_is_better=False,
+        why="blur is learnt like everything else",
+        advice="Focus on the face, use more light or a shorter exposure, and move slowly.",
     ),
     "white": Criterion(
-        "Highlights",
-        "{:.1%} of the face is overexposed",
-        0.02,
-        0.15,
-        False,
-        "white has no colour left to learn",
-        "Lower the exposure until no part of the face is plain white.",
+        title="Highlights",
+        text="{} of the face is overexposed",
+        form="{:.1%}",
+        good=0.02,
+        usable=0.15,
+        more_is_better=False,
+        why="white has no colour left to learn",
+        advice="Lower the exposure until no part of the face is plain white.",
     ),
     "black": Criterion(
-        "Shadows",
-        "{:.1%} of the face is black",
-        0.05,
-        0.3,
-        False,
-        "black has no detail left to learn",
-        "Put more light on the face, from the front.",
+        title="Shadows",
+        text="{} of the face is black",
+        form="{:.1%}",
+        good=0.05,
+        usable=0.3,
+        more_is_better=False,
+        why="black has no detail left to learn",
+        advice="Put more light on the face, from the front.",
     ),
     "yaw": Criterion(
-        "Turning to the sides",
-        "{:.0f}° in all",
-        40.0,
-        None,
-        True,
-        "sides that were not shown are guessed",
-        "Turn the head slowly up to 30° to each side.",
+        title="Turning to the sides",
+        text="{} in all",
+        form="{:.0f}°",
+        good=40.0,
+        usable=None,
+        more_is_better=True,
+        why="sides that were not shown are guessed",
+        advice="Turn the head slowly up to 30° to each side.",
     ),
     "pitch": Criterion(
-        "Nodding",
-        "{:.0f}° in all",
-        20.0,
-        None,
-        True,
-        "chin and crown that were not shown are guessed",
-        "Look up and down by 15°, slowly.",
+        title="Nodding",
+        text="{} in all",
+        form="{:.0f}°",
+        good=20.0,
+        usable=None,
+        more_is_better=True,
+        why="chin and crown that were not shown are guessed",
+        advice="Look up and down by 15°, slowly.",
     ),
     "turned_away": Criterion(
-        "Turned too far",
-        "in {:.1%} of the frames (beyond 60° to a side or 45° up or down)",
-        0.02,
-        0.2,
-        False,
-        "landmarks of a profile are guesses",
-        "Leave out full profiles: 30° to each side is enough.",
+        title="Turned too far",
+        text="in {} of the frames (beyond 60° to a side or 45° up or down)",
+        form="{:.1%}",
+        good=0.02,
+        usable=0.2,
+        more_is_better=False,
+        why="landmarks of a profile are guesses",
+        advice="Leave out full profiles: 30° to each side is enough.",
     ),
     "mouth": Criterion(
-        "Mouth",
-        "opens by {:.2f} of the eye distance",
-        0.2,
-        None,
-        True,
-        "a mouth that never opened wide has no teeth and no inside",
-        "Talk, laugh, show the teeth and open the mouth wide.",
+        title="Mouth",
+        text="opens by {} of the eye distance",
+        form="{:.2f}",
+        good=0.2,
+        usable=None,
+        more_is_better=True,
+        why="a mouth that never opened wide has no teeth and no inside",
+        advice="Talk, laugh, show the teeth and open the mouth wide.",
     ),
     "blinks": Criterion(
-        "Eyes",
-        "shut {:.0f} times",
-        3.0,
-        None,
-        True,
-        "an avatar that saw no shut eyes cannot shut them",
-        "Blink as you do, and close the eyes for a second or two.",
+        title="Eyes",
+        text="shut {} times",
+        form="{:.0f}",
+        good=3.0,
+        usable=None,
+        more_is_better=True,
+        why="an avatar that saw no shut eyes cannot shut them",
+        advice="Blink as you do, and close the eyes for a second or two.",
     ),
     "unseen": Criterion(
-        "Poses of the test",
-        "up to {:.0f}° from the nearest training frame",
-        8.0,
-        None,
-        False,
-        "scores of poses that were never shown say little",
-        "Let the last part of the clip resemble the rest, or choose another split.",
+        title="Poses of the test",
+        text="up to {} from the nearest training frame",
+        form="{:.0f}°",
+        good=8.0,
+        usable=None,
+        more_is_better=False,
+        why="scores of poses that were never shown say little",
+        advice="Let the last part of the clip resemble the rest, or choose another split.",
     ),
 }
 
@@ -202,6 +226,7 @@ class Finding:
         title: What was looked at.
         level: How good it is; empty where it could not be measured.
         text: What was measured.
+        wanted: What would be good.
         why: Why it matters.
         advice: What to do about it; empty where it is good.
     """
@@ -209,6 +234,7 @@ class Finding:
     title: str
     level: Level | Literal[""]
     text: str
+    wanted: str
     why: str
     advice: str
 
@@ -241,8 +267,10 @@ def judge(values: Mapping[str, float], sync: Mapping[str, np.ndarray] | None) ->
             continue
         level = criterion.level(values[name])
         advice = "" if level == "good" else criterion.advice
-        text = criterion.form.format(values[name])
-        findings.append(Finding(criterion.title, level, text, criterion.why, advice))
+        text = criterion.text.format(criterion.form.format(values[name]))
+        findings.append(
+            Finding(criterion.title, level, text, criterion.wanted, criterion.why, advice)
+        )
     if sync is not None:
         findings.append(sync_finding(sync))
     levels = [finding.level for finding in findings]
@@ -272,6 +300,7 @@ def sync_finding(sync: Mapping[str, np.ndarray]) -> Finding:
         title="Sound and lips",
         level=level if bool(sync["is_found"]) else "",
         text=str(sync["verdict"]),
+        wanted="at most 2 frames",
         why="an avatar driven by sound would speak too early or too late",
         advice=(
             f"Set audio_shift_s: {shift_s:.3f} for this subject in config.yaml; the clip itself may stay."
