@@ -344,7 +344,7 @@ def worst_frames(review: Review, count: int = 10) -> dict[int, str]:
 
 def _apart(
     score: Float[np.ndarray, " frame"], allowed: Bool[np.ndarray, " frame"], distance: int
-) -> Int[np.ndarray, " frame"]:
+) -> Int[np.ndarray, " kept"]:
     """Allowed frames by falling score, none nearer than ``distance`` to one before it."""
     free = allowed.copy()
     kept = []

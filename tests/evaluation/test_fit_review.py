@@ -8,7 +8,7 @@ from scored_toy import BY_TEST
 from toy import make_toy_subject
 
 from artifacts.errors import InputError
-from artifacts.kinds import FACE_FIT, FRAMES, HEAD_MODEL, LANDMARKS, MATTE
+from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS
 from artifacts.store import read_artifact, write_artifact
 from evaluation.face_openings import eye_opening, mouth_opening
 from evaluation.fit_review import (
@@ -208,9 +208,3 @@ def test_the_worst_frames_are_apart_tracked_and_say_why(options):
     assert worst[23].startswith("photometric 0.0300")
     # Frame 3 was filled in; 15 is within a third of a second of 14.
     assert not {3, 15} & set(worst_frames(toy_review(options)))
-
-
-def test_kinds_are_read_and_not_assumed(options):
-    with pytest.raises(InputError, match=r"matte"):
-        toy_review(replace(options, matte=options.frames))
-    assert {kind.kind for kind in (FRAMES, MATTE, HEAD_MODEL)} == {"frames", "matte", "head_model"}

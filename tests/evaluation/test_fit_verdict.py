@@ -6,10 +6,10 @@ from evaluation.fit_verdict import CRITERIA, judge
 
 def in_step(**changes):
     sync = {
-        "is_found": np.bool_(True),
-        "is_out_of_step": np.bool_(False),
-        "audio_shift_s": np.float64(0),
-        "verdict": np.str_("in step"),
+        "is_found": np.array(True),
+        "is_out_of_step": np.array(False),
+        "audio_shift_s": np.array(0),
+        "verdict": np.array("in step"),
     }
     return sync | changes
 
@@ -45,7 +45,7 @@ def test_the_worst_finding_decides_and_its_advice_comes_first():
     assert verdict.level == "film again"
     assert verdict.sentence == "Film this clip again, because of: landmarks of the fit."
     assert verdict.advice == [CRITERIA["nme"].advice, CRITERIA["mouth"].advice]
-    usable = judge(GOOD | {"mouth": 0.05, "blinks": 0}, None)
+    usable = judge(GOOD | {"mouth": 0.05, "blinks": 0.0}, None)
     assert usable.level == "usable"
     assert usable.sentence.endswith("more care for: mouth, eyes.")
 
@@ -58,14 +58,14 @@ def test_what_was_not_measured_is_not_judged():
 
 
 def test_sound_out_of_step_is_mended_by_a_shift_not_by_filming():
-    out = in_step(is_out_of_step=np.bool_(True), audio_shift_s=np.float64(-0.16))
+    out = in_step(is_out_of_step=np.array(True), audio_shift_s=np.array(-0.16))
     verdict = judge(GOOD, out)
     assert verdict.level == "usable"
     assert "audio_shift_s: -0.160" in verdict.advice[0]
 
 
 def test_sound_of_which_nothing_can_be_told_counts_neither_way():
-    unknown = in_step(is_found=np.bool_(False), verdict=np.str_("cannot tell: no sound"))
+    unknown = in_step(is_found=np.array(False), verdict=np.array("cannot tell: no sound"))
     verdict = judge(GOOD, unknown)
     assert verdict.level == "good"
     assert verdict.findings[-1].level == ""
