@@ -39,18 +39,14 @@ def plot_time(review: Review, measures: Measures) -> dict[str, str]:
             [where("", fit["outline_iou"], fit["outline_iou"] > 0)], "IoU"
         )
     pairs = {
-        "Opening of the mouth": (
-            measures.mouth_fitted,
-            measures.mouth_detected,
-            "of the eye distance",
-        ),
-        "Opening of the eyes": (measures.eye_fitted, measures.eye_detected, "of the eye's width"),
+        "Opening of the mouth": (measures.mouth_fitted, measures.mouth_detected),
+        "Opening of the eyes": (measures.eye_fitted, measures.eye_detected),
     }
-    for title, (fitted, detected, label) in pairs.items():
+    for title, (fitted, detected) in pairs.items():
         curves = [where("fitted", fitted, np.ones_like(tracked))]
         if review.found.any():
             curves.insert(0, where("detected", detected, review.found))
-        plots[title] = plot(curves, label)
+        plots[title] = plot(curves, "of the outer-eye distance")
     return plots
 
 

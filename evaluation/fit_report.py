@@ -12,6 +12,7 @@ import numpy as np
 from artifacts.kinds import FRAMES
 from artifacts.step import run_step
 from artifacts.store import open_artifact
+from artifacts.text_files import write_whole
 from evaluation.fit_pictures import albedo_sheet, overlay_film, shape_sheet, worst_sheet
 from evaluation.fit_plots import plot_expressions, plot_poses, plot_sync, plot_time
 from evaluation.fit_review import (
@@ -26,7 +27,6 @@ from evaluation.fit_verdict import Verdict, judge
 from evaluation.report_files import origin_of
 from evaluation.report_page import library_versions, page_environment
 from evaluation.report_plots import runs
-from evaluation.text_files import write_whole
 from head_geometry.head_model import HeadModel
 
 LOGGER = logging.getLogger(__name__)

@@ -16,13 +16,14 @@ from artifacts.errors import InputError
 from artifacts.kinds import FRAMES, LANDMARKS, MATTE, SYNC
 from artifacts.splits import split_frames
 from artifacts.store import open_artifact, read_artifact
-from evaluation.face_openings import INNER_LIPS, eye_opening, mouth_opening
+from evaluation.face_openings import eye_opening, mouth_opening
 from evaluation.metrics.coefficients import FRONTAL
-from evaluation.metrics.landmarks import resize_points
 from evaluation.report_plots import runs
 from evaluation.report_subject import head_angles
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
+from head_geometry.images import resize_points
+from head_geometry.landmark_sets import landmark_set_of
 from head_geometry.spherical_harmonics import irradiance_basis
 
 # Frames whose pictures are looked at: enough for a median, few enough for ten minutes of video.
@@ -176,10 +177,11 @@ def _check_shapes(
         raise InputError(
             f"{files.face_fit}: has the light of {lit} of {shape[0]} frames; run face_fit again"
         )
-    if landmarks["points"].shape[1] not in INNER_LIPS:
+    detected = landmark_set_of(landmarks["points"].shape[1], files.landmarks)
+    if detected != clip.landmark_set:
         raise InputError(
-            f"{files.landmarks}: the mouth and the eyes of a set of {landmarks['points'].shape[1]} landmarks "
-            "are not known; use landmarks of 478 or 68 points"
+            f"{files.face_fit}: follows {clip.landmark_set.count} landmarks, but {files.landmarks} has "
+            f"{detected.count}; run face_fit again on these landmarks"
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 from fit_toy import N_FRAMES, add_photometry, change_fit, toy_options, toy_review, write_sync
 from scipy.ndimage import gaussian_filter
 from scored_toy import BY_TEST
-from toy import make_toy_subject
+from toy import make_toy_subject, with_classic_68
 
 from artifacts.errors import InputError
 from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS
@@ -80,18 +80,32 @@ def test_landmarks_whose_mouth_is_not_known_are_refused(options):
     arrays = read_artifact(options.landmarks, LANDMARKS)
     arrays["points"] = np.ascontiguousarray(arrays["points"][:, :100])
     write_artifact(options.landmarks, LANDMARKS, arrays, BY_TEST)
-    with pytest.raises(InputError, match=r"a set of 100 landmarks are not known"):
+    with pytest.raises(InputError, match=r"landmarks\.h5: has 100 landmarks, but only sets of"):
         toy_review(options)
+
+
+def test_a_fit_of_other_landmarks_is_refused(options, tmp_path):
+    subject = make_toy_subject(tmp_path / "whole", N_FRAMES, 64)
+    other = with_classic_68(subject, tmp_path / "other")
+    with pytest.raises(InputError, match=r"follows 478 landmarks, but .*landmarks\.h5 has 68; run"):
+        toy_review(replace(options, landmarks=other.landmarks))
+
+
+def test_the_classic_68_points_are_measured_as_well(tmp_path):
+    subject = make_toy_subject(tmp_path / "whole", 12, 64)
+    review = toy_review(with_classic_68(subject, tmp_path / "classic"))
+    measures = measure(review)
+    np.testing.assert_allclose(measures.mouth_fitted, measures.mouth_detected, atol=0.06)
+    assert set(clip_values(review, measures)) >= {"mouth", "blinks", "face_size"}
 
 
 def test_openings_are_shares_of_the_face():
     points = np.zeros((2, 478, 2))
     points[:, 263, 0] = 100  # outer corners 33 and 263
     points[:, 14, 1] = (0, 30)
-    points[:, 133, 0], points[:, 362, 0] = 20, 80  # eyes 20 wide
-    points[1, 145, 1] = points[1, 374, 1] = 5
+    points[1, 145, 1], points[1, 374, 1] = 4, 6
     np.testing.assert_allclose(mouth_opening(points), [0, 0.3])
-    np.testing.assert_allclose(eye_opening(points), [0, 0.25])
+    np.testing.assert_allclose(eye_opening(points), [0, 0.05])
     sparse = np.zeros((1, 68, 2))
     sparse[:, 45, 0], sparse[:, 66, 1] = 50, 10
     np.testing.assert_allclose(mouth_opening(sparse), [0.2])
