@@ -25,6 +25,7 @@ rule all:
     input:
         ARTIFACTS,
         RENDERS,
+        FIT_PAGES,
         "results/tables/scores.csv",
         "results/tables/scores.md",
         "results/report/index.html",

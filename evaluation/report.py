@@ -5,13 +5,11 @@ Everything is embedded: the page opens from a folder, without a network.
 
 from __future__ import annotations
 
-import base64
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from artifacts.errors import InputError
@@ -26,15 +24,14 @@ from evaluation.report_files import (
     find_subject,
     origin_of,
 )
-from evaluation.report_pictures import Picture, encode
+from evaluation.report_page import library_versions, page_environment
+from evaluation.report_pictures import encode
 from evaluation.report_subject import SubjectSection, make_section
 from evaluation.report_tables import markdown_to_html, missing_notes, score_table
-from evaluation.report_videos import Film
 from head_geometry.head_model import HeadModel
 
 LOGGER = logging.getLogger(__name__)
 
-TEMPLATES = Path(__file__).with_name("templates")
 TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note")
 
 
@@ -88,43 +85,6 @@ def read_score_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def data_uri(data: bytes, media_type: str) -> str:
-    """``data`` as an address that a page can hold."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def picture_uri(picture: Picture) -> str:
-    """A picture as a JPEG that a page can hold."""
-    return data_uri(encode(picture), "image/jpeg")
-
-
-def film_uri(film: Film) -> str:
-    """A film as an MP4 that a page can hold."""
-    return data_uri(film.mp4, "video/mp4")
-
-
-def page_environment() -> Environment:
-    """The templates of this package; every value is escaped unless it is marked as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"picture_uri": picture_uri, "film_uri": film_uri}
-    return environment
-
-
-def library_versions(origins: list[Origin]) -> dict[str, str]:
-    """Versions of the libraries that made the files; several where the files differ."""
-    versions: dict[str, set[str]] = {}
-    for origin in origins:
-        for name, version in origin.versions.items():
-            versions.setdefault(name, set()).add(version)
-    return {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())}
-
-
 def make_page(
     options: Options,
     table: pd.DataFrame,
@@ -142,10 +102,6 @@ def make_page(
     environment = page_environment()
     names = sorted(table["metric"].unique(), key=sort_key)
     licences = options.results / "licences.md"
-    style, script = (
-        Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704  # our own files
-        for name in ("report.css", "report.js")
-    )
     shown = [*options.subjects]
     if len(shown) > 1 and MEAN_SUBJECT in set(table["subject"]):
         shown.append(MEAN_SUBJECT)
@@ -160,13 +116,18 @@ def make_page(
         regions=REGIONS,
         origins=origins,
         versions=library_versions([origin for found in origins.values() for origin in found]),
+        fit_pages=fit_pages(options.out.parent, options.subjects),
         config=options.config.read_text(encoding="utf-8") if options.config else "",
         licences=Markup(  # noqa: S704  # escaped by markdown_to_html
             markdown_to_html(licences.read_text(encoding="utf-8")) if licences.is_file() else ""
         ),
-        style=style,
-        script=script,
     )
+
+
+def fit_pages(folder: Path, subjects: tuple[str, ...]) -> dict[str, str]:
+    """Subject to the page of ``evaluation.fit_report`` beside the report, where there is one."""
+    names = {subject: f"fit_{subject}.html" for subject in subjects}
+    return {subject: name for subject, name in names.items() if (folder / name).is_file()}
 
 
 def main(options: Options) -> None:

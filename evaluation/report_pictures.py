@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from evaluation.truth import FittedClip
 from head_geometry.cameras import transform
+from head_geometry.images import resize_area
 
 # Sizes differ between the pictures of one function, so they have no names here.
 Picture = UInt8[np.ndarray, "_ _ 3"]
@@ -110,6 +111,19 @@ def side_labels(texts: Sequence[str], heights: Sequence[int], width: int = 180) 
         draw.multiline_text((8, y + height / 2), text, LABEL_COLOUR, font, anchor="lm", spacing=4)
         y += height + GAP_PX
     return np.asarray(column)
+
+
+def with_labels(rows: Sequence[Picture], texts: Sequence[str]) -> Picture:
+    """Rows under each other, each with its text on the left."""
+    labels = side_labels(texts, [len(row) for row in rows])
+    return np.concatenate([labels, stack_rows(rows)], 1)
+
+
+def resize_exactly(image: UInt8[np.ndarray, "_ _ *_"], size: tuple[int, int]) -> np.ndarray:
+    """A picture or a matte at another size (width, height), by the rule that intrinsics are resized by."""
+    flat = image if image.ndim == 3 else image[..., None]
+    out = resize_area(torch.from_numpy(flat), size).numpy()
+    return out if image.ndim == 3 else out[..., 0]
 
 
 def encode(picture: Picture, kind: str = "jpeg") -> bytes:

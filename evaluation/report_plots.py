@@ -9,26 +9,26 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Replaced by the page's text colour in the finished SVG.
-_INK = "#010203"
-_STYLE: dict[Any, Any] = {
+INK = "#010203"
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "likeness",
     "font.family": "sans-serif",
     "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
-    "grid.color": _INK,
+    "grid.color": INK,
     "grid.alpha": 0.15,
     "legend.frameon": False,
     "lines.linewidth": 1.3,
@@ -46,7 +46,8 @@ class Curve:
     y: Float[np.ndarray, " point"]
 
 
-def _svg(figure: Figure, title: str) -> str:
+def to_svg(figure: Figure, title: str) -> str:
+    """A finished drawing as an SVG element that takes the page's colours."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -55,7 +56,7 @@ def _svg(figure: Figure, title: str) -> str:
     start, end = text.find("<metadata>"), text.find("</metadata>")
     if start >= 0:
         text = text[:start] + text[end + len("</metadata>") :]
-    text = text.replace(_INK, "currentColor").replace(
+    text = text.replace(INK, "currentColor").replace(
         "<svg ", f'<svg role="img" aria-label="{title}" ', 1
     )
     return text.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace(
@@ -76,6 +77,7 @@ def plot_curves(
     y_label: str,
     logarithmic: bool = False,
     shaded_from: int | None = None,
+    missing: Bool[np.ndarray, " frame"] | None = None,
 ) -> str:
     """Lines over frames or steps, as an SVG element.
 
@@ -85,15 +87,18 @@ def plot_curves(
         y_label: Title of the y axis.
         logarithmic: Logarithmic y axis.
         shaded_from: Where given, x values from here on are shaded (the held-out frames).
+        missing: Where given, True for the frames to mark as those that have no value.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes()
         for number, curve in enumerate(curves):
             x, y = _break_gaps(curve.x, curve.y)
             axes.plot(x, y, color=COLOURS[number % len(COLOURS)], label=curve.label)
         if shaded_from is not None:
             right = max(float(curve.x.max()) for curve in curves)
-            axes.axvspan(shaded_from, right, color=_INK, alpha=0.08, linewidth=0)
+            axes.axvspan(shaded_from, right, color=INK, alpha=0.08, linewidth=0)
+        for start, stop in runs(missing) if missing is not None else []:
+            axes.axvspan(start - 0.5, stop - 0.5, color=COLOURS[7], alpha=0.3, linewidth=0)
         if logarithmic:
             axes.set_yscale("log")
         axes.set_xlabel(x_label)
@@ -101,7 +106,13 @@ def plot_curves(
         axes.margins(x=0.01)
         if len(curves) > 1 or curves[0].label:
             figure.legend(loc="outside upper left", ncols=4, fontsize=9)
-        return _svg(figure, f"{y_label} over {x_label}")
+        return to_svg(figure, f"{y_label} over {x_label}")
+
+
+def runs(flags: Bool[np.ndarray, " frame"]) -> list[tuple[int, int]]:
+    """Stretches of True as (first, one past the last)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def _break_gaps(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +131,7 @@ def plot_losses(losses: Mapping[str, list[Curve]]) -> str:
     Args:
         losses: Model to its curves, one for each loss term.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 2.3 * len(losses)), layout="constrained")
         panels = figure.subplots(len(losses), 1, squeeze=False)[:, 0]
         for axes, (model, curves) in zip(panels, losses.items(), strict=True):
@@ -139,4 +150,4 @@ def plot_losses(losses: Mapping[str, list[Curve]]) -> str:
             axes.set_ylabel("loss")
             axes.legend(fontsize=8, ncols=2)
         panels[-1].set_xlabel("step")
-        return _svg(figure, "training losses")
+        return to_svg(figure, "training losses")

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from artifacts.kinds import AVATAR, FACE_FIT, FRAMES, LANDMARKS, MATTE, SCORES
 from artifacts.store import open_artifact, read_artifact
 from evaluation.aggregate import ScoredRender, differences
+from evaluation.face_openings import mouth_opening
 from evaluation.metric_names import metric_info
 from evaluation.metrics.coefficients import FRONTAL
 from evaluation.report_files import SubjectFiles
@@ -23,17 +23,16 @@ from evaluation.report_pictures import (
     draw_outline,
     draw_points,
     label_strip,
-    side_labels,
-    stack_rows,
+    resize_exactly,
     tile_row,
+    with_labels,
 )
 from evaluation.report_plots import Curve, plot_curves, plot_losses
 from evaluation.report_videos import Comparison, Film, comparison_film, film_of_renders
 from evaluation.tables import significant_decimals
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
-from head_geometry.images import resize_area, resize_points
-from head_geometry.landmark_sets import landmark_set_of
+from head_geometry.images import resize_points
 
 GAIN_METRICS = ("psnr_person", "ssim_person", "psnr_head", "lmd_px")
 OVERLAY_SIDE_PX = 320
@@ -79,15 +78,6 @@ def head_angles(camera_from_head: np.ndarray) -> dict[str, np.ndarray]:
         "yaw": np.degrees(np.arctan2(forward[:, 0], forward[:, 2])),
         "pitch": np.degrees(np.arcsin(np.clip(forward[:, 1], -1, 1))),
     }
-
-
-def mouth_opening(points: np.ndarray) -> np.ndarray:
-    """Distance of the inner lips over the outer-eye-corner distance, (frame,)."""
-    landmarks = landmark_set_of(points.shape[1], "landmarks")
-    upper, lower = (points[:, index, :2] for index in landmarks.lip_pairs[0])
-    right, left = (points[:, index, :2] for index in landmarks.eye_corners)
-    span = np.linalg.norm(right - left, axis=-1)
-    return np.linalg.norm(upper - lower, axis=-1) / np.maximum(span, 1e-6)
 
 
 def telling_frames(
@@ -139,12 +129,7 @@ def contact_sheet(comparison: Comparison, chosen: dict[int, str]) -> Picture:
         tiles = [compared.truth_full, *(image for image, _ in compared.renders.values())]
         pictures.append(tile_row([*tiles, *compared.error_maps()], side))
         texts.append(f"frame {compared.frame}\n{chosen[compared.frame]}")
-    return _with_labels(pictures, texts)
-
-
-def _with_labels(rows: list[Picture], texts: list[str]) -> Picture:
-    labels = side_labels(texts, [len(row) for row in rows])
-    return np.concatenate([labels, stack_rows(rows)], 1)
+    return with_labels(pictures, texts)
 
 
 def overlay_sheet(files: SubjectFiles, head_model: HeadModel) -> Picture:
@@ -160,8 +145,8 @@ def overlay_sheet(files: SubjectFiles, head_model: HeadModel) -> Picture:
     rows, texts = [label_strip(columns, OVERLAY_SIDE_PX)], [""]
     with open_artifact(files.frames, FRAMES) as images, open_artifact(files.matte, MATTE) as mattes:
         for frame, reason in chosen.items():
-            image = _resized(images.read("image", np.s_[frame]), size)
-            alpha = _resized(mattes.read("alpha", np.s_[frame])[..., None], size)[..., 0]
+            image = resize_exactly(images.read("image", np.s_[frame]), size)
+            alpha = resize_exactly(mattes.read("alpha", np.s_[frame]), size)
             found = bool(landmarks["valid"][frame])
             tiles = [
                 draw_outline(image, alpha),
@@ -172,11 +157,7 @@ def overlay_sheet(files: SubjectFiles, head_model: HeadModel) -> Picture:
             rows.append(tile_row(tiles, OVERLAY_SIDE_PX))
             state = f"NME {clip.fit['nme'][frame]:.4f}" if clip.fit["valid"][frame] else "filled in"
             texts.append(f"frame {frame}\n{reason}\n{state}")
-    return _with_labels(rows, texts)
-
-
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return resize_area(torch.from_numpy(image), size).numpy()
+    return with_labels(rows, texts)
 
 
 def make_gains(scored: dict[str, ScoredRender]) -> list[Gain]:

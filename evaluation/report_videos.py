@@ -139,11 +139,11 @@ def comparison_film(comparison: Comparison, max_frames: int) -> Film:
 
     with open_artifact(comparison.files.frames, FRAMES) as reader:
         rate_hz = float(reader.read("frame_rate_hz"))
-        sound = _sound(reader, int(comparison.driver_frame[0]), len(rows), rate_hz)
+        sound = sound_of(reader, int(comparison.driver_frame[0]), len(rows), rate_hz)
     return encode_film(pictures(), rate_hz, sound, len(comparison.driver_frame) - len(rows))
 
 
-def _sound(
+def sound_of(
     reader: ArtifactReader, first_frame: int, n_frames: int, rate_hz: float
 ) -> tuple[np.ndarray, int] | None:
     """The clip's sound under ``n_frames`` frames from ``first_frame`` on, with its rate; None without sound."""

@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+# Exponent of the display: sRGB values are close to linear light to this power.
+DISPLAY_GAMMA = 2.2
+
 
 @lru_cache(maxsize=64)
 def _axis_weights(old: int, new: int) -> Tensor:

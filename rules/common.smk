@@ -339,6 +339,8 @@ RENDERS = [
     for view in views_of(subject)
     for suffix in ("h5", "mp4")
 ]
+# On each subject's track, whatever the models make of it.
+FIT_PAGES = expand("results/report/fit_{subject}.html", subject=SUBJECTS)
 
 
 wildcard_constraints:

@@ -208,12 +208,57 @@ rule licences:
         " > {log:q} 2>&1"
 
 
+rule fit_report:
+    """Show a subject's track on one self-contained page, and judge whether the clip is good enough to train on."""
+    input:
+        frames="results/{subject}/frames.h5",
+        landmarks="results/{subject}/landmarks.h5",
+        matte="results/{subject}/matte.h5",
+        face_fit="results/{subject}/face_fit.h5",
+        sync="results/{subject}/sync.h5",
+        head_model=HEAD_MODEL,
+    output:
+        report(
+            "results/report/fit_{subject}.html",
+            caption="../workflow/report/fit_report.rst",
+            category="Report",
+        ),
+    log:
+        "results/logs/{subject}/fit_report.log",
+    benchmark:
+        "results/benchmarks/{subject}/fit_report.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    # Measured on one busy core: 63 s, 589 MB for 16 s of video (482 px, photometric fit).
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        split=config["split"],
+        templates=file_digests("evaluation/templates"),
+        code=code_digest("evaluation.fit_report"),
+    shell:
+        "python -m evaluation.fit_report"
+        " --subject {wildcards.subject:q}"
+        " --frames {input.frames:q}"
+        " --landmarks {input.landmarks:q}"
+        " --matte {input.matte:q}"
+        " --face-fit {input.face_fit:q}"
+        " --sync {input.sync:q}"
+        " --head-model {input.head_model:q}"
+        " --split {params.split}"
+        " --out {output:q}"
+        " > {log:q} 2>&1"
+
+
 rule report:
     """Show everything on one self-contained page: films, error maps, curves, tables, provenance."""
     input:
         RENDERS,
         expand("results/{subject}/{step}.h5", subject=SUBJECTS, step=CLIP_STEPS),
         expand("results/{subject}/{model}/scores.h5", subject=SUBJECTS, model=MODELS),
+        FIT_PAGES,
         table="results/tables/scores.csv",
         licences="results/licences.md",
         head_model=HEAD_MODEL,

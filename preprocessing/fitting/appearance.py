@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from head_geometry.images import DISPLAY_GAMMA
 from preprocessing.fitting.photometric import Appearance, View
-from preprocessing.fitting.pictures import GAMMA
 
 _ROUNDS = 4
 # Skin of one tone explains most of the face; what is this much brighter or darker is brows, lips, beard.
@@ -30,7 +30,7 @@ def estimate_appearance(views: list[View], is_face: Float[Tensor, " point"]) -> 
 
     Source: own (robust least squares).
     """
-    linear = torch.stack([view.value[:, :3].clamp(1e-3, 1) ** GAMMA for view in views])
+    linear = torch.stack([view.value[:, :3].clamp(1e-3, 1) ** DISPLAY_GAMMA for view in views])
     shading = torch.stack([view.shading for view in views])
     weight = torch.stack([view.weight for view in views])
     light = _estimate_light(linear, shading, weight * is_face)

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from head_geometry.cameras import project
 from head_geometry.head_model import HeadModel
+from head_geometry.images import DISPLAY_GAMMA
 from head_geometry.normals import vertex_normals
 from head_geometry.rasteriser import depth_ranges
 from head_geometry.spherical_harmonics import irradiance_basis
 from head_geometry.surface_points import SurfacePoints
 from preprocessing.fitting.model import FitState, LandmarkModel, make_point_model, pose_points
 from preprocessing.fitting.normal import motion_columns
-from preprocessing.fitting.pictures import GAMMA, Picture
+from preprocessing.fitting.pictures import Picture
 from preprocessing.fitting.posed_head import PosedHead
 
 # A point this far behind what is in front of it is hidden, metres.
@@ -130,7 +131,7 @@ def explain(view: View, appearance: Appearance) -> Explained:
     weight = view.weight * appearance.trust
     light = fit_light(view, appearance, weight)
     lit = appearance.albedo * (view.shading @ light)
-    residual = view.value[:, :3] - lit.clamp(1e-4, 4.0) ** (1 / GAMMA)
+    residual = view.value[:, :3] - lit.clamp(1e-4, 4.0) ** (1 / DISPLAY_GAMMA)
     size = torch.linalg.vector_norm(residual, dim=-1) / math.sqrt(3)
     used = weight > 0
     if not bool(used.any()):
@@ -148,10 +149,10 @@ def fit_light(
 
     Source: own (ridge regression around the clip's light).
     """
-    linear = view.value[:, :3].clamp_min(1e-3) ** GAMMA
+    linear = view.value[:, :3].clamp_min(1e-3) ** DISPLAY_GAMMA
     expected = appearance.albedo * (view.shading @ appearance.light)
     # Errors count as they are seen: dark ones more.
-    steep = expected.clamp_min(1e-2) ** (1 / GAMMA - 1) / GAMMA
+    steep = expected.clamp_min(1e-2) ** (1 / DISPLAY_GAMMA - 1) / DISPLAY_GAMMA
     size = (steep * (linear - expected)).abs().mean(-1)
     robust = weight / (1 + (size / 0.05) ** 2) ** 2
     basis = appearance.albedo[:, None] * view.shading[..., None] * steep[:, None]

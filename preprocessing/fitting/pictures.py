@@ -15,8 +15,6 @@ from head_geometry.images import resize_area
 
 # Standard deviation of the blur before gradients are taken, working pixels.
 _BLUR_PX = 0.8
-# Exponent of the display: sRGB values are close to linear light to this power.
-GAMMA = 2.2
 
 
 @dataclass(frozen=True)

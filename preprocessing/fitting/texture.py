@@ -12,11 +12,11 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
 
 from head_geometry.head_model import HeadModel
+from head_geometry.images import DISPLAY_GAMMA
 from head_geometry.rasteriser import rasterise_uv
 from head_geometry.surface_points import SurfacePoints
 from preprocessing.fitting.appearance import estimate_appearance
 from preprocessing.fitting.photometric import View
-from preprocessing.fitting.pictures import GAMMA
 
 # Filled-in texels are softened this much, texels.
 _FILL_BLUR = 3.0
@@ -59,7 +59,7 @@ def paint_texture(
     albedo[painted] = appearance.albedo
     seen[painted] = appearance.trust
     filled = fill_unseen(albedo.numpy(), seen.numpy() > 0)
-    shown = np.clip(filled, 0, 1) ** (1 / GAMMA)
+    shown = np.clip(filled, 0, 1) ** (1 / DISPLAY_GAMMA)
     return Texture(
         np.round(255 * shown).astype(np.uint8),
         np.round(255 * seen.clamp(0, 1).numpy()).astype(np.uint8),

@@ -1,12 +1,11 @@
-import base64
 import io
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from html_page import Page, embedded
 from PIL import Image
 from report_toy import MODELS, SUBJECTS, make_results
 from scored_toy import BY_TEST
@@ -43,55 +42,9 @@ def copied(made, tmp_path):
     )
 
 
-VOID = {"meta", "link", "img", "br"}
-
-
-class Page(HTMLParser):
-    """What a browser would load, the text and the balance of the tags."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.addresses, self.ids, self.links, self.open, self.words = [], [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        for name, value in attrs:
-            if name in ("src", "srcset", "poster", "data", "action") or (
-                name in ("href", "xlink:href") and tag != "a"
-            ):
-                self.addresses.append(value)
-            if name == "href" and tag == "a":
-                self.links.append(value)
-            if name == "id":
-                self.ids.append(value)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
 @pytest.fixture(scope="module")
 def page(options):
     return Page(options.out.read_text(encoding="utf-8"))
-
-
-def embedded(page, media_type):
-    start = f"data:{media_type};base64,"
-    return [
-        base64.b64decode(address.removeprefix(start), validate=True)
-        for address in page.addresses
-        if address.startswith(start)
-    ]
 
 
 def test_the_page_loads_nothing_from_outside_and_its_tags_balance(options, page):
@@ -168,6 +121,15 @@ def test_orbit_and_cross_may_be_absent_but_not_the_scores(copied):
     (options.results / "ann/far/scores.h5").unlink()
     with pytest.raises(InputError, match=r"ann/far/scores\.h5: no such file; run the step"):
         main(options)
+
+
+def test_the_page_on_the_fit_is_linked_where_there_is_one(copied):
+    options = copied
+    (options.out.parent).mkdir()
+    (options.out.parent / "fit_ann.html").write_text("a page")
+    main(options)
+    page = Page(options.out.read_text(encoding="utf-8"))
+    assert [link for link in page.links if not link.startswith("#")] == ["fit_ann.html"]
 
 
 def test_models_that_rendered_other_frames_are_refused(copied):

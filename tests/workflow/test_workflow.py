@@ -66,6 +66,13 @@ def test_the_report_is_one_page(toy_run: Project):
     assert "carphone_pristine.mp4" in toy_run.path("licences.md").read_text(encoding="utf-8")
 
 
+def test_the_track_has_its_page_with_a_verdict(toy_run: Project):
+    page = toy_run.path("report/fit_toy.html").read_text(encoding="utf-8")
+    assert "Film this clip again" in page  # 1.2 seconds
+    assert "Sound and lips" in page
+    assert 'href="fit_toy.html"' in toy_run.path("report/index.html").read_text(encoding="utf-8")
+
+
 def test_a_second_run_does_nothing(toy_run: Project):
     done = toy_run.run("--cores", "2")
     assert done.returncode == 0
@@ -92,6 +99,7 @@ def test_every_job_left_a_log_and_a_benchmark(toy_run: Project):
     [
         ("report/index.html", {"all", "report"}),
         ("toy/nearest_frame/scores.h5", {"all", "report", "scores", "tables"}),
+        ("report/fit_toy.html", {"all", "fit_report", "report"}),
         ("toy/matte.h5", {"matte", "face_fit", "train_avatar", "render_avatar", "scores"}),
     ],
 )
