@@ -1,4 +1,4 @@
-"""Time of one picture of a mesh by each of the project's rasterisers, on one core.
+"""Time of one picture of a mesh by the project's rasteriser, on one core.
 
     python -m benchmarks.rasteriser --head-model results/head_models/anny.h5
 
@@ -85,7 +85,7 @@ def main(options: Options) -> None:
         camera = torch.tensor([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]])
         size = (side, side)
         work: dict[str, Callable[[], object]] = {
-            "rasterise (ray cast)": lambda c=camera, s=size: rasterise(placed, triangle, c, s),
+            "rasterise": lambda c=camera, s=size: rasterise(placed, triangle, c, s),
             "depth_ranges (depth only)": lambda c=camera, s=size: depth_ranges(
                 placed, triangle, c, s
             ),

@@ -1,5 +1,5 @@
 # Warp reads the source and the annotations of its kernels: no `from __future__ import annotations`, no jaxtyping.
-"""The Warp kernel behind :func:`head_geometry.rasteriser.depth_ranges`."""
+"""The Warp kernels that draw triangles: depths, and which triangle is in front."""
 
 from typing import no_type_check
 
@@ -74,3 +74,46 @@ def draw_depth_ranges(
                     wp.atomic_min(front, pixel, z)
                 else:
                     wp.atomic_min(back, pixel, z)
+
+
+@no_type_check
+@wp.kernel(enable_backward=False)
+def draw_nearest_faces(
+    vertices: wp.array(dtype=wp.vec3),
+    triangle: wp.array(dtype=wp.vec3i),
+    intrinsics: wp.mat33,
+    width: int,
+    height: int,
+    nearest: wp.array(dtype=float),
+    face: wp.array(dtype=int),
+) -> None:
+    """One triangle's index into the pixels where it lies at the nearest depth; of equals the lowest index stays."""
+    index = wp.tid()
+    corner = triangle[index]
+    a = intrinsics * vertices[corner[0]]
+    b = intrinsics * vertices[corner[1]]
+    c = intrinsics * vertices[corner[2]]
+    if wp.min(a[2], wp.min(b[2], c[2])) <= 0.0:
+        return
+    pa = wp.vec2(a[0] / a[2], a[1] / a[2])
+    pb = wp.vec2(b[0] / b[2], b[1] / b[2])
+    pc = wp.vec2(c[0] / c[2], c[1] / c[2])
+    area = edge(pa, pb, pc)
+    if area == 0.0:
+        return
+    left = first_pixel(wp.min(pa[0], wp.min(pb[0], pc[0])), width)
+    right = end_pixel(wp.max(pa[0], wp.max(pb[0], pc[0])), width)
+    top = first_pixel(wp.min(pa[1], wp.min(pb[1], pc[1])), height)
+    bottom = end_pixel(wp.max(pa[1], wp.max(pb[1], pc[1])), height)
+    for y in range(top, bottom):
+        for x in range(left, right):
+            p = wp.vec2(float(x), float(y))
+            u = edge(pb, pc, p) / area
+            v = edge(pc, pa, p) / area
+            w = edge(pa, pb, p) / area
+            if u >= 0.0 and v >= 0.0 and w >= 0.0:
+                z = 1.0 / (u / a[2] + v / b[2] + w / c[2])
+                pixel = y * width + x
+                # A compiler may round the same sum differently in two kernels.
+                if z <= nearest[pixel] * 1.000001:
+                    wp.atomic_min(face, pixel, index)

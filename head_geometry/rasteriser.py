@@ -1,4 +1,4 @@
-"""Which triangle a ray meets first, on CPU and CUDA from one Warp kernel; barycentrics differentiable in torch."""
+"""Which triangle is seen in each pixel, on CPU and CUDA from one set of Warp kernels; barycentrics differentiable in torch."""
 
 from __future__ import annotations
 
@@ -47,41 +47,89 @@ def rasterise(
     intrinsics: Float[Tensor, "3 3"],
     size: tuple[int, int],
 ) -> Raster:
-    """Render a mesh by casting a ray through the centre of every pixel.
+    """Render a mesh: what the ray through the centre of every pixel meets first.
 
-    Both sides of a triangle are seen. Visibility itself has no gradient.
+    Both sides of a triangle are seen. Visibility itself has no gradient. A mesh that reaches behind the camera is
+    cast ray by ray, which takes longer; any other is drawn triangle by triangle.
 
     Args:
         vertices: Camera axes (OpenCV), any unit; what lies behind the camera is never met.
         triangle: Vertex indices.
         intrinsics: Pinhole matrix in pixels.
         size: Width, height in pixels.
+
+    Source: own.
     """
     width, height = size
-    inverse = torch.linalg.inv(intrinsics.detach().double())
-    left, top, right, bottom = _projected_box(vertices.detach(), intrinsics.detach(), size)
-    rows = torch.arange(top, bottom, device=vertices.device, dtype=torch.float64)
-    columns = torch.arange(left, right, device=vertices.device, dtype=torch.float64)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    pixels = torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
-    directions = pixels @ inverse.mT
-    directions = directions / directions[:, 2:]
-    hit = first_hits(vertices, triangle, torch.zeros_like(directions), directions)
-    met = hit >= 0
-    corners = vertices[triangle[hit[met]]]
+    if bool((vertices[:, 2] > 0).all()):
+        face_id = _drawn_faces(vertices, triangle, intrinsics, size)
+    else:
+        face_id = _cast_faces(vertices, triangle, intrinsics, size)
+    rows, columns = torch.nonzero(face_id >= 0, as_tuple=True)
+    corners = vertices[triangle[face_id[rows, columns]]]
     # Corners relative to the ray at each one's own depth: the ray is the 2D origin.
-    ray = directions[met].to(vertices.dtype)[:, None, :2]
+    ray = _directions(rows, columns, intrinsics).to(vertices.dtype)[:, None, :2]
     barycentric = _planar_barycentric(corners[..., :2] - ray * corners[..., 2:])
     depth = (barycentric * corners[..., 2]).sum(-1)
-    place = torch.nonzero(met)[:, 0]
-    index = (top + place // (right - left), left + place % (right - left))
-    face_id = torch.full((height, width), -1, dtype=torch.long, device=vertices.device)
-    face_id[index] = hit[met]
+    index = (rows, columns)
     return Raster(
         face_id,
         vertices.new_zeros((height, width, 3)).index_put(index, barycentric),
         vertices.new_zeros((height, width)).index_put(index, depth),
     )
+
+
+def _directions(
+    rows: Int[Tensor, " ray"], columns: Int[Tensor, " ray"], intrinsics: Float[Tensor, "3 3"]
+) -> Float[Tensor, "ray 3"]:
+    """Rays through the centres of pixels, camera axes, depth 1, float64."""
+    pixels = torch.stack([columns, rows, torch.ones_like(rows)], -1).double()
+    directions = pixels @ torch.linalg.inv(intrinsics.detach().double()).mT
+    return directions / directions[:, 2:]
+
+
+def _cast_faces(
+    vertices: Float[Tensor, "vertex 3"],
+    triangle: Int[Tensor, "face 3"],
+    intrinsics: Float[Tensor, "3 3"],
+    size: tuple[int, int],
+) -> Int[Tensor, "height width"]:
+    """Triangle in front of each pixel by a ray through its centre, -1 where there is none."""
+    width, height = size
+    grid = torch.meshgrid(
+        torch.arange(height, device=vertices.device),
+        torch.arange(width, device=vertices.device),
+        indexing="ij",
+    )
+    directions = _directions(grid[0].flatten(), grid[1].flatten(), intrinsics)
+    hit = first_hits(vertices, triangle, torch.zeros_like(directions), directions)
+    return hit.view(height, width)
+
+
+def _drawn_faces(
+    vertices: Float[Tensor, "vertex 3"],
+    triangle: Int[Tensor, "face 3"],
+    intrinsics: Float[Tensor, "3 3"],
+    size: tuple[int, int],
+) -> Int[Tensor, "height width"]:
+    """Triangle in front of each pixel, drawn twice: the nearest depth, then who lies there; -1 where there is none."""
+    from head_geometry.depth_kernel import draw_nearest_faces
+
+    width, height = size
+    ranges = depth_ranges(vertices, triangle, intrinsics, size)
+    nearest = torch.minimum(ranges.front, ranges.back).flatten()
+    nobody = torch.iinfo(torch.int32).max
+    face = torch.full((height * width,), nobody, dtype=torch.int32, device=vertices.device)
+    points = vertices.detach().float().contiguous()
+    corners = triangle.int().contiguous()
+    camera = start_warp().mat33(*intrinsics.detach().float().flatten().tolist())
+    launch(
+        draw_nearest_faces,
+        dim=len(corners),
+        inputs=[vectors(points), vectors(corners), camera, width, height, nearest],
+        outputs=[face],
+    )
+    return torch.where(face == nobody, -1, face).long().view(height, width)
 
 
 @dataclass(frozen=True)
@@ -158,16 +206,15 @@ def rasterise_uv(
     width, height = size
     places = uv * uv.new_tensor([width, height]) - 0.5
     flat = torch.cat([places, torch.ones_like(places[:, :1])], -1)
-    rows = torch.arange(height, device=uv.device, dtype=uv.dtype)
-    columns = torch.arange(width, device=uv.device, dtype=uv.dtype)
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    origins = torch.stack([x, y, torch.zeros_like(x)], -1).reshape(-1, 3)
-    directions = torch.tensor([0.0, 0.0, 1.0], device=uv.device).expand_as(origins)
-    hit = first_hits(flat, triangle_uv, origins, directions)
-    met = hit >= 0
-    barycentric = uv.new_zeros((width * height, 3))
-    barycentric[met] = _planar_barycentric(places[triangle_uv[hit[met]]] - origins[met, None, :2])
-    return hit.reshape(height, width), barycentric.reshape(height, width, 3)
+    # A plane before a camera whose pixels are the texels.
+    camera = torch.eye(3, dtype=uv.dtype, device=uv.device)
+    face = _drawn_faces(flat, triangle_uv, camera, size)
+    rows, columns = torch.nonzero(face >= 0, as_tuple=True)
+    here = torch.stack([columns, rows], -1).to(uv)
+    barycentric = uv.new_zeros((height, width, 3))
+    corners = places[triangle_uv[face[rows, columns]]]
+    barycentric[rows, columns] = _planar_barycentric(corners - here[:, None])
+    return face, barycentric
 
 
 def cast_rays(
@@ -234,22 +281,3 @@ def _planar_barycentric(corners: Float[Tensor, "point 3 2"]) -> Float[Tensor, "p
     # A triangle seen exactly edge-on has no area; its corners then count alike.
     flat = total.abs() < torch.finfo(areas.dtype).tiny
     return torch.where(flat, torch.full_like(areas, 1 / 3), areas / torch.where(flat, 1.0, total))
-
-
-def _projected_box(
-    vertices: Float[Tensor, "vertex 3"], intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Pixels (left, top, right, bottom; the last two exclusive) outside which no vertex projects."""
-    width, height = size
-    if vertices.shape[0] == 0 or bool((vertices[:, 2] <= 0).any()):
-        return 0, 0, width, height
-    homogeneous = vertices @ intrinsics.to(vertices.dtype).mT
-    pixels = homogeneous[:, :2] / homogeneous[:, 2:]
-    low = (pixels.amin(0).floor() - 1).tolist()
-    high = (pixels.amax(0).ceil() + 2).tolist()
-    left, top = (int(min(max(value, 0), limit)) for value, limit in zip(low, size, strict=True))
-    right, bottom = (
-        int(min(max(value, start), limit))
-        for value, start, limit in zip(high, (left, top), size, strict=True)
-    )
-    return left, top, right, bottom
