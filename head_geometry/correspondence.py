@@ -13,6 +13,7 @@ from scipy.sparse.linalg import splu
 
 from artifacts.errors import InputError
 from head_geometry.head_model import HeadModel
+from head_geometry.normals import vertex_normals
 from head_geometry.surface import nearest_on_surface
 
 log = logging.getLogger(__name__)
@@ -187,7 +188,7 @@ class _Surface:
         self._vertices = model.template.numpy()
         self._triangle = model.triangle.numpy()
         self._allowed = np.flatnonzero(_members(model, SKIN)[self._triangle].all(1))
-        self._normal = vertex_normals(self._vertices, self._triangle)
+        self._normal = _normals(self._vertices, self._triangle)
         edges = np.concatenate([self._triangle[:, [k, (k + 1) % 3]] for k in range(3)])
         _, index, count = np.unique(
             np.sort(edges, axis=1), axis=0, return_index=True, return_counts=True
@@ -211,20 +212,14 @@ class _Surface:
         corners = self._triangle[face]
         found = (self._vertices[corners] * barycentric[..., None]).sum(1)
         normal = (self._normal[corners] * barycentric[..., None]).sum(1)
-        facing = (normal * vertex_normals(place, triangle)).sum(1)
+        facing = (normal * _normals(place, triangle)).sum(1)
         distance = np.linalg.norm(found - place, axis=1)
         beyond = (self._border[corners] & (barycentric > 1e-6)).sum(1) > 1
         good = skin & (distance < max_gap_m) & (facing > MIN_NORMAL_COSINE) & ~beyond
         return _Seen(face, barycentric, found, distance, good.astype(np.float64))
 
 
-def vertex_normals(
+def _normals(
     vertices: Float[np.ndarray, "vertex 3"], triangle: Int[np.ndarray, "face 3"]
 ) -> Float[np.ndarray, "vertex 3"]:
-    """Unit normals, area-weighted."""
-    corners = vertices[triangle]
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(total, triangle[:, k], cross)
-    return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    return vertex_normals(torch.from_numpy(vertices), torch.from_numpy(triangle)).numpy()
