@@ -78,7 +78,7 @@ rule filmed_fit:
     conda:
         "../envs/preprocess.yaml"
     threads: 2
-    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 9 s, 425 MB.
+    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 421 MB.
     resources:
         mem_mb=2000,
         runtime=30,

@@ -238,7 +238,7 @@ rule face_fit:
     conda:
         "../envs/preprocess.yaml"
     threads: 2
-    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 36 s, 475 MB.
+    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny, photometric light): 14 s, 664 MB.
     resources:
         mem_mb=2000,
         runtime=60,
