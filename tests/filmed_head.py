@@ -101,7 +101,10 @@ def _with_texture(head: HeadModel) -> HeadModel:
     flat = torch.stack([0.5 + 4 * head.template[:, 0], 0.5 - 3 * head.template[:, 1]], -1)
     is_eye = (head.vertex_part == 2) | (head.vertex_part == 3)
     hidden = (head.template[:, 2] < 0) | is_eye
-    return replace(head, uv=torch.where(hidden[:, None], torch.zeros(2), flat))
+    # Triangles without texels have no area: all their corners are the last texture vertex.
+    nowhere = torch.full_like(head.triangle, len(flat))
+    textured = torch.where(hidden[head.triangle].any(1, keepdim=True), nowhere, head.triangle)
+    return replace(head, uv=torch.cat([flat, torch.zeros(1, 2)]), triangle_uv=textured)
 
 
 def _picture(camera, head, albedo, intrinsics):
