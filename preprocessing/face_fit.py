@@ -168,6 +168,11 @@ def fit_clip(
         open_artifact(options.frames, FRAMES) as frames,
         open_artifact(options.matte, MATTE) as matte,
     ):
+        if matte.shape("alpha") != frames.shape("image")[:3]:
+            raise InputError(
+                f"{options.matte}: {matte.shape('alpha')} (frames, height, width), but {options.frames} "
+                f"has {frames.shape('image')[:3]}; make the matte of these frames"
+            )
         looks = None
         if options.photometric != "none":
             chosen = settings, PHOTOMETRIC[options.photometric]

@@ -294,7 +294,8 @@ AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] 
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
 
 
-# Measured on 2 cores: MediaPipe 4 s for the demo clip, 289 MB; FAN about 1 s a frame, 1.4 GB.
+# Measured on 2 cores: MediaPipe 4 s for the demo clip, 289 MB; FAN 1.34 GB. FAN's time is an estimate, about 1 s a
+# frame: one pass of its network took 0.4 s on a busy machine, and a frame takes two.
 LANDMARK_COSTS = {
     "mediapipe": {"threads": 1, "mem_mb": 1000, "runtime": 30, "gpu": 0},
     "face_alignment": {

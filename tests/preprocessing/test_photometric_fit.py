@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from filmed_head import FOCAL, LIGHT, SIDE, TONE, albedo_of, film_head
+from synthetic_head import write_head
 
-from artifacts.kinds import FRAMES, MATTE
-from artifacts.store import open_artifact
+from artifacts.errors import InputError
+from artifacts.kinds import FRAMES, LANDMARKS, MATTE
+from artifacts.store import open_artifact, write_artifact
 from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 from head_geometry.surface_points import spread_points
+from preprocessing import face_fit
 from preprocessing.fitting.appearance import estimate_appearance
 from preprocessing.fitting.clip import (
     FitSettings,
@@ -210,6 +213,23 @@ def test_the_whole_fit_explains_the_frames(film, refined):
     assert float(np.median(looks.photometric_error[valid])) < 0.02
     assert looks.outline_iou[7] == looks.photometric_error[7] == 0
     assert looks.light.shape == (24, 9, 3)
+
+
+def test_a_matte_of_another_clip_is_refused(film, tmp_path):
+    write_head(tmp_path / "head.h5", film.head)
+    points = np.concatenate([film.points, np.zeros((len(film.points), 478, 1))], 2)
+    valid = np.ones(len(points), dtype=bool)
+    arrays = {"points": points.astype(np.float32), "confidence": valid.astype(np.float32)}
+    size = np.array([SIDE, SIDE], np.int32)
+    landmarks, matte = tmp_path / "landmarks.h5", tmp_path / "matte.h5"
+    write_artifact(landmarks, LANDMARKS, {**arrays, "valid": valid, "image_size": size}, {})
+    write_artifact(matte, MATTE, {"alpha": np.zeros((len(points), 80, 80), np.uint8)}, {})
+    options = face_fit.Options(
+        landmarks, tmp_path / "head.h5", tmp_path / "fit.h5", film.frames, matte, identities=8
+    )
+    with pytest.raises(InputError, match="make the matte of these frames"):
+        face_fit.main(replace(options, photometric="light"))
+    assert not options.out.exists()
 
 
 def test_texture_is_the_skins_colour_and_says_what_was_seen(refined):
