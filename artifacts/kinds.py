@@ -261,7 +261,7 @@ CORRESPONDENCE = ArtifactSpec(
 
 FACE_FIT = ArtifactSpec(
     kind="face_fit",
-    version=(1, 1),
+    version=(1, 2),
     arrays={
         "identity": ArraySpec(
             "float32", ("identity",), "standard deviation", "Shape coefficients of the subject."
@@ -332,6 +332,13 @@ FACE_FIT = ArtifactSpec(
             HEAD_METRE,
             "Personal displacement of the neutral mesh beyond its identity: outline, hair, ears, face; 0 without.",
             since_minor=1,
+        ),
+        "expression_offset": ArraySpec(
+            "float32",
+            ("own_expression", "own_vertex", 3),
+            HEAD_METRE,
+            "Personal change of what each expression's coefficient of 1 displaces; no rows without a photometric fit.",
+            since_minor=2,
         ),
         "outline_iou": ArraySpec(
             "float32",

@@ -87,8 +87,7 @@ class DrivingClip:
                 f"{face_fit}: {found} expressions and joints, but {head_model} has {expected}; "
                 "run face_fit again with this head model"
             )
-        offset = torch.from_numpy(fit["vertex_offset"])
-        return cls(model.personal(offset), fit, image_size, device)
+        return cls(model.of_subject(fit), fit, image_size, device)
 
     @property
     def n_frames(self) -> int:

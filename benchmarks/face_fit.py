@@ -45,7 +45,7 @@ class Options:
 def projected_landmarks(head: HeadModel, fit: dict[str, np.ndarray], offsets: bool) -> np.ndarray:
     """The landmarks of the fit in pixels, (frame, landmark, 2), with or without the personal offsets."""
     rotation = torch.from_numpy(fit["joint_rotation"]).double()
-    head = head.personal(torch.from_numpy(fit["vertex_offset"]))
+    head = head.of_subject(fit)
     # Offsets are carried by the shape: a point's offset does not turn with the eye joints.
     vertices = head.vertices(
         torch.from_numpy(fit["identity"]).double(),

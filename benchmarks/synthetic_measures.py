@@ -193,7 +193,7 @@ def measure_fit(clip: Clip, fit_path: Path, model: HeadModel) -> dict[str, float
         names = ("camera_from_world", "world_from_head", "intrinsics", "joint_rotation")
         held = {name: reader.read(name) for name in names}
         true = see(clip.model, torch.from_numpy(reader.read("vertex")).double(), held, np.eye(3))
-    personal = model.personal(torch.from_numpy(fit["vertex_offset"]).double())
+    personal = model.of_subject(fit)
     vertices = personal.vertices(
         *(
             torch.from_numpy(fit[name]).double()

@@ -41,7 +41,7 @@ class FittedClip:
                 f"{face_fit}: {fit['expression'].shape[1]} expressions, but the head model has "
                 f"{len(head_model.expression_name)}; run face_fit again with this head model"
             )
-        self.head_model = head_model.personal(torch.from_numpy(fit["vertex_offset"]))
+        self.head_model = head_model.of_subject(fit)
         self.fit, self.size = fit, size
         self.landmark_set = landmark_set_of(len(fit["landmark_offset"]), face_fit)
         self.camera_from_head = fit["camera_from_world"] @ fit["world_from_head"]

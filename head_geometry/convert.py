@@ -118,13 +118,13 @@ def convert_fit(
     """All datasets of the target's ``face_fit``.
 
     Shape, expressions, jaw, gaze, neck and the head's motion are converted. What belongs to the source's mesh or
-    texture alone (its vertex offsets, which the shape takes up as far as it can, and its albedo) is left empty.
+    texture alone (its vertex and expression offsets, which the coefficients take up as far as they can, its albedo) is left empty.
     Where the target cannot be as large as the source's head, the scene is scaled, which no picture can tell.
 
     Source: own.
     """
     a, b = (model.to("cpu", torch.float64) for model in (source, target))
-    personal = a.personal(torch.from_numpy(fit["vertex_offset"]).double())
+    personal = a.of_subject(fit)
     identity_a = torch.from_numpy(fit["identity"]).double()
     triangle = a.triangle.numpy()
     neutral = personal.neutral(identity_a).numpy()
@@ -163,6 +163,7 @@ def convert_fit(
         "camera_from_world": _scaled_poses(fit["camera_from_world"], moved),
         "landmark_offset": _landmark_offsets(a, b, neutral, shape.identity, fit, moved),
         "vertex_offset": np.zeros((len(b.template), 3), np.float32),
+        "expression_offset": np.zeros((0, 0, 3), np.float32),
         "albedo": np.zeros((0, 0, 3), np.uint8),
         "albedo_seen": np.zeros((0, 0), np.uint8),
     }

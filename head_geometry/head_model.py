@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -114,24 +116,47 @@ class HeadModel:
                 moved[entry.name] = value.to(device, dtype if value.is_floating_point() else None)
         return replace(self, **moved)
 
-    def personal(self, vertex_offset: Float[Tensor, "any_vertex 3"]) -> HeadModel:
-        """The head of one subject: the template displaced by what no identity can say.
+    def personal(
+        self,
+        vertex_offset: Float[Tensor, "any_vertex 3"],
+        expression_offset: Float[Tensor, "own_expression own_vertex 3"] | None = None,
+    ) -> HeadModel:
+        """The head of one subject: template and expressions changed by what no coefficient can say.
 
         Args:
             vertex_offset: ``vertex_offset`` of a ``face_fit``, metres, head axes; no rows mean no displacement
                 (a fit of before there was one).
+            expression_offset: The same for the displacement that each expression's coefficient stands for.
 
         Raises:
             InputError: the offsets are those of another head model.
         """
-        if len(vertex_offset) == 0:
-            return self
-        if len(vertex_offset) != len(self.template):
-            raise InputError(
-                f"the face fit displaces {len(vertex_offset)} vertices, but the head model has "
-                f"{len(self.template)}; run face_fit again with this head model"
-            )
-        return replace(self, template=self.template + vertex_offset.to(self.template))
+        own = {}
+        if len(vertex_offset):
+            if len(vertex_offset) != len(self.template):
+                raise InputError(
+                    f"the face fit displaces {len(vertex_offset)} vertices, but the head model has "
+                    f"{len(self.template)}; run face_fit again with this head model"
+                )
+            own["template"] = self.template + vertex_offset.to(self.template)
+        if expression_offset is not None and len(expression_offset):
+            if expression_offset.shape != self.expression_basis.shape:
+                raise InputError(
+                    f"the face fit has {tuple(expression_offset.shape[:2])} own expressions and vertices, but the "
+                    f"head model has {tuple(self.expression_basis.shape[:2])}; run face_fit again with this head model"
+                )
+            moved = expression_offset.to(self.expression_basis)
+            own["expression_basis"] = self.expression_basis + moved
+        return replace(self, **own) if own else self
+
+    def of_subject(self, fit: Mapping[str, np.ndarray]) -> HeadModel:
+        """The head of the subject of a ``face_fit`` (its arrays by name).
+
+        Raises:
+            InputError: the fit was made with another head model.
+        """
+        offsets = (fit["vertex_offset"], fit["expression_offset"])
+        return self.personal(*(torch.from_numpy(offset) for offset in offsets))
 
     def neutral(
         self, identity: Float[Tensor, "*batch identity"]

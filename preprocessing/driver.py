@@ -125,6 +125,7 @@ def fit_arrays(motion: Motion, head: HeadModel, options: Options) -> dict[str, A
         "torso_reference_frame": np.array(0, np.int32),
         "torso_valid": np.zeros(count, bool),
         "vertex_offset": np.zeros((len(head.template), 3), np.float32),
+        "expression_offset": np.zeros((0, 0, 3), np.float32),
         "outline_iou": np.zeros(count, np.float32),
         "albedo": np.zeros((0, 0, 3), np.uint8),
         "albedo_seen": np.zeros((0, 0), np.uint8),

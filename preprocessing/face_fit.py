@@ -75,6 +75,7 @@ class Fitted:
     fit: ClipFit
     torso: Torso
     vertex_offset: Float[np.ndarray, "any_vertex 3"]
+    expression_offset: Float[np.ndarray, "own_expression own_vertex 3"]
     looks: Looks | None
     """Only after a photometric fit."""
 
@@ -158,12 +159,12 @@ def fit_clip(
     builder = NormalBuilder(model)
     subject = fit_subject(builder, seen, focal_px, settings)
     state = fit_frames(builder, subject, seen, settings)
-    still = np.zeros((len(head.template), 3), np.float32)
+    offset, own = np.zeros((len(head.template), 3), np.float32), np.zeros((0, 0, 3), np.float32)
     if options.matte is None:
         if options.photometric != "none":
             raise InputError("face_fit needs --matte for --photometric; give it, or none")
         fit = describe_fit(head, model, state, seen, points)
-        return Fitted(fit, no_torso(len(points)), still, None)
+        return Fitted(fit, no_torso(len(points)), offset, own, None)
     with (
         open_artifact(options.frames, FRAMES) as frames,
         open_artifact(options.matte, MATTE) as matte,
@@ -178,10 +179,10 @@ def fit_clip(
             chosen = settings, PHOTOMETRIC[options.photometric]
             track, looks = PhotometricFit(head, seen, (frames, matte), chosen).run(model, state)
             head, model, state = track.head, track.model, track.state
-            still = track.vertex_offset.numpy()
+            offset, own = track.vertex_offset.numpy(), track.expression_offset.numpy()
         fit = describe_fit(head, model, state, seen, points)
         torso = follow_torso(frames, matte, head, fit, landmarks["valid"])
-    return Fitted(fit, torso, still, looks)
+    return Fitted(fit, torso, offset, own, looks)
 
 
 def fit_render(
@@ -195,8 +196,8 @@ def fit_render(
     Raises:
         InputError: the subject was fitted to another set of landmarks.
     """
-    offset = held["vertex_offset"]
-    head = head.personal(torch.from_numpy(offset))
+    offset, own = held["vertex_offset"], held["expression_offset"]
+    head = head.of_subject(held)
     frames = len(landmarks["valid"])
     torso = no_torso(frames)
     width, height = (int(side) for side in landmarks["image_size"])
@@ -206,7 +207,7 @@ def fit_render(
     )
     identities = int(np.flatnonzero(held["identity"])[-1]) + 1 if held["identity"].any() else 1
     if not landmarks["valid"].any():
-        return Fitted(rest_fit(held, frames, intrinsics.numpy()), torso, offset, None)
+        return Fitted(rest_fit(held, frames, intrinsics.numpy()), torso, offset, own, None)
     found = landmark_set_of(landmarks["points"].shape[1], "landmarks of the renders")
     if len(held["landmark_offset"]) != found.count:
         raise InputError(
@@ -223,7 +224,7 @@ def fit_render(
     seen = observe(model, points, landmarks["valid"], intrinsics[:2, 2], settings)
     state = fit_frames(NormalBuilder(model), subject, seen, settings)
     fit = describe_fit(head, model, state, seen, points)
-    return Fitted(fit, torso, offset, None)
+    return Fitted(fit, torso, offset, own, None)
 
 
 def rest_fit(
@@ -256,6 +257,7 @@ def artifact_arrays(fitted: Fitted, landmarks: dict[str, np.ndarray]) -> dict[st
         "nme": fit.nme.astype(np.float32),
         "valid": landmarks["valid"],
         "vertex_offset": fitted.vertex_offset,
+        "expression_offset": fitted.expression_offset,
         "outline_iou": np.zeros(frames, np.float32),
         "albedo": np.zeros((0, 0, 3), np.uint8),
         "albedo_seen": np.zeros((0, 0), np.uint8),

@@ -88,7 +88,7 @@ def make_clip(folder: Path, flame_like: bool, root_known: bool = True) -> Export
     write_artifact(paths["head_model"], HEAD_MODEL, model, note)
     write_artifact(paths["face_fit"], FACE_FIT, fit, note)
     options = {"frames": subject.frames, "matte": subject.matte, **paths}
-    head = HeadModel.load(paths["head_model"]).personal(torch.from_numpy(fit["vertex_offset"]))
+    head = HeadModel.load(paths["head_model"]).of_subject(fit)
     vertices = head.vertices(
         *(torch.from_numpy(fit[name]) for name in ("identity", "expression", "joint_rotation"))
     )

@@ -87,6 +87,7 @@ def make_toy_subject(
     head = toy_head_model()
     fit = _motion(n_frames, size, seed, invalid_frames)
     fit["vertex_offset"] = np.zeros_like(head["template"])
+    fit["expression_offset"] = np.zeros((0, 0, 3), np.float32)
     vertices = _posed(head, fit)
     camera = vertices @ fit["world_from_head"][:, :3, :3].swapaxes(1, 2)
     camera = camera + fit["world_from_head"][:, None, :3, 3]

@@ -195,7 +195,7 @@ def open_clip(
                 "choose another split or another clip"
             )
         yield FittedClip(
-            head=head.personal(torch.from_numpy(fit["vertex_offset"])),
+            head=head.of_subject(fit),
             head_name=head_model.stem,
             fit=fit,
             time_s=images.read("time_s"),

@@ -18,6 +18,7 @@ from head_geometry.head_model import HeadModel
 from head_geometry.head_region import chin_height_m, vertices_above_cut
 from head_geometry.normals import vertex_normals
 from head_geometry.rasteriser import depth_ranges
+from preprocessing.fitting.bending import bending_energy
 from preprocessing.fitting.posed_head import PosedHead
 
 # Rim vertices further than this from the drawn silhouette are hidden in front of the head, pixels.
@@ -64,7 +65,7 @@ class OutlineSolver:
         self.count = len(head.template)
         self.triangle = head.triangle[skin]
         self.movable = vertices_above_cut(head).numpy()
-        self.smooth = _bending(head.triangle.numpy(), self.count)
+        self.smooth = bending_energy(head.triangle.numpy(), self.count)
         self.std_m = displacement_std(head)
         reach = torch.full((self.count,), torch.inf)
         reach[head.template[:, 1] < chin_height_m(head) + _JAW_HEIGHT_M] = _NECK_REACH_M
@@ -161,17 +162,6 @@ def _edge_distance(
     best = distance.argmin(1, keepdim=True)
     found = torch.isfinite(distance.gather(1, best)[:, 0])
     return torch.where(found, crossing.gather(1, best)[:, 0], torch.inf)
-
-
-def _bending(triangle: np.ndarray, count: int) -> csc_matrix:
-    """Squared deviation of each vertex from the mean of its neighbours, as a matrix."""
-    a = triangle[:, [0, 1, 2, 1, 2, 0]].ravel()
-    b = triangle[:, [1, 2, 0, 0, 1, 2]].ravel()
-    adjacency = coo_matrix((np.ones(len(a)), (a, b)), (count, count)).tocsr()
-    adjacency.data[:] = 1
-    degree = np.asarray(adjacency.sum(1)).ravel()
-    laplacian = sparse_identity(count) - diags(1 / np.maximum(degree, 1)) @ adjacency
-    return csc_matrix(laplacian.T @ laplacian)
 
 
 def displacement_std(head: HeadModel) -> Float[np.ndarray, " vertex"]:

@@ -33,6 +33,7 @@ from preprocessing.fitting.clip import (
     offset_precision,
     weigh,
 )
+from preprocessing.fitting.expressions import find_own_expressions, spread_over_mesh
 from preprocessing.fitting.model import FitState, LandmarkModel, make_landmark_model
 from preprocessing.fitting.normal import (
     Normal,
@@ -53,7 +54,7 @@ from preprocessing.fitting.photometric import (
 )
 from preprocessing.fitting.pictures import PictureReader
 from preprocessing.fitting.posed_head import Poser, outline_iou
-from preprocessing.fitting.solve import solve_offsets, solve_shared
+from preprocessing.fitting.solve import solve_shared
 from preprocessing.fitting.start import choose_keyframes
 from preprocessing.fitting.texture import Texture, paint_texture
 
@@ -97,12 +98,14 @@ class Track:
     Attributes:
         head: The subject's own head model, float32.
         vertex_offset: What makes it the subject's own, metres, neutral head axes.
+        expression_offset: The same of its expressions; no rows without.
         model: Its landmarks, weighed.
         state: All frames.
     """
 
     head: HeadModel
     vertex_offset: Float[Tensor, "vertex 3"]
+    expression_offset: Float[Tensor, "own_expression own_vertex 3"]
     model: LandmarkModel
     state: FitState
 
@@ -158,14 +161,17 @@ class PhotometricFit:
         """
         with claim_cores() as cores, ThreadPoolExecutor(cores) as pool:
             self._map = pool.map
-            track = Track(self.base, torch.zeros_like(self.base.template), model, state)
+            offset = torch.zeros_like(self.base.template)
+            track = Track(self.base, offset, torch.zeros(0, 0, 3), model, state)
             track = self._own_outline(track, self.settings.outline_rounds)
+            track = self._own_expressions(track)
             for _ in range(self.settings.rounds):
                 track = self._improve_subject(track)
                 track = self._own_outline(track, 1)
             for reader in self.readers:
                 track = self.improve_frames(track, reader, *self.appearance(track, reader))
-            track = self._own_landmarks(track)
+            # Once more from the better frames, with each landmark's own offset; nothing else moves.
+            track = self._own_expressions(track)
             return track, self._looks(track)
 
     # ---- the subject ------------------------------------------------------------------------
@@ -186,11 +192,31 @@ class PhotometricFit:
 
     def _displaced(self, track: Track, offset: Float[Tensor, "vertex 3"]) -> Track:
         """The track on a mesh displaced anew; where landmarks lie stays as it was."""
-        head = self.base.personal(offset)
-        model = make_landmark_model(head, len(track.model.identity), track.model.landmarks)
-        model = weigh(model, self.fit_settings)
+        head = self.base.personal(offset, track.expression_offset)
+        model = self._landmarks_of(head, track.model)
         moved = model.mean - track.model.mean
-        return Track(head, offset, model, replace(track.state, offset=track.state.offset - moved))
+        state = replace(track.state, offset=track.state.offset - moved)
+        return replace(track, head=head, vertex_offset=offset, model=model, state=state)
+
+    def _own_expressions(self, track: Track) -> Track:
+        """The subject's own expressions and each landmark's offset, from the landmarks of all frames."""
+        if self.fit_settings.offset_std_m == 0:
+            return track
+        precision = offset_precision(track.model, self.fit_settings)
+        own, state = find_own_expressions(track.model, track.state, self.seen, precision)
+        offset = spread_over_mesh(self.base, track.model, own)
+        if len(track.expression_offset):
+            offset = offset + track.expression_offset
+        head = self.base.personal(track.vertex_offset, offset)
+        model = self._landmarks_of(head, track.model)
+        return replace(track, head=head, expression_offset=offset, model=model, state=state)
+
+    def _landmarks_of(self, head: HeadModel, before: LandmarkModel) -> LandmarkModel:
+        """The landmarks of a changed head, weighed as before."""
+        model = make_landmark_model(head, len(before.identity), before.landmarks)
+        # What an expression may do does not change with how it looks.
+        model = replace(model, lower=before.lower, upper=before.upper)
+        return weigh(model, self.fit_settings)
 
     def _improve_subject(self, track: Track) -> Track:
         """Identity, focal length and the keyframes' unknowns from landmarks and pictures together."""
@@ -207,13 +233,6 @@ class PhotometricFit:
         frame = correct_start(frame, FittedFrames(self.keys, keyed.frame))
         state = FitState(keyed.identity, keyed.log_focal, keyed.offset, frame)
         return replace(track, state=state)
-
-    def _own_landmarks(self, track: Track) -> Track:
-        """Each landmark's personal offset, from all frames; nothing else moves."""
-        if self.fit_settings.offset_std_m == 0:
-            return track
-        precision = offset_precision(track.model, self.fit_settings)
-        return replace(track, state=solve_offsets(track.model, track.state, self.seen, precision))
 
     def appearance(self, track: Track, reader: PictureReader) -> tuple[Skin, Appearance]:
         """Points of the skin as they are on the mesh now, and how they look in the keyframes."""

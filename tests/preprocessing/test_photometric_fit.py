@@ -199,7 +199,7 @@ def test_pictures_steady_the_pose_of_a_known_subject(film, pictures, at_truth):
     seen = observe(poser.model, film.points, valid, film.intrinsics[:2, 2], SETTINGS)
     start = improve_frames(NormalBuilder(poser.model), state, seen, SETTINGS)
     fit = PhotometricFit(film.head, seen, pictures, (SETTINGS, PHOTOMETRIC))
-    track = Track(poser.head, film.vertex_offset, poser.model, start)
+    track = Track(poser.head, film.vertex_offset, torch.zeros(0, 0, 3), poser.model, start)
     for reader in fit.readers:
         track = fit.improve_frames(track, reader, *fit.appearance(track, reader))
     assert pose_error(film, track.state) < 0.75 * pose_error(film, start)

@@ -98,6 +98,7 @@ def test_a_subject_goes_to_flame_and_back(built, tmp_path):
         "torso_reference_frame": np.array(0, np.int32),
         "torso_valid": np.ones(2, bool),
         "vertex_offset": np.zeros((len(ict.template), 3), np.float32),
+        "expression_offset": np.zeros((0, 0, 3), np.float32),
         "outline_iou": np.zeros(2, np.float32),
         "albedo": np.zeros((0, 0, 3), np.uint8),
         "albedo_seen": np.zeros((0, 0), np.uint8),
