@@ -228,7 +228,7 @@ def measure_fit(clip: Clip, fit_path: Path, model: HeadModel) -> dict[str, float
 
 
 def measure_clip(clip: Clip, fit_path: Path) -> dict[str, float]:
-    """What does not depend on the fit's head: detector, matte, torso."""
+    """What does not depend on the fit's head: detector, matte, torso, and how far off the mean head is."""
     with open_artifact(clip.frames, FRAMES) as reader:
         clip_from_crop = reader.read("source_from_crop")
     landmarks = read_artifact(clip.landmarks, LANDMARKS)
@@ -244,6 +244,18 @@ def measure_clip(clip: Clip, fit_path: Path) -> dict[str, float]:
         unit = _eye_corner_distance(true.pixels)
         moved = torso_errors_px(truth, fit, clip_from_crop)
         row = {"matte IoU": matte_iou(truth, matte, clip_from_crop)}
+        moving = [truth.read(name) for name in ("expression", "joint_rotation")]
+    # A fit that beats this has learned something of the person's shape; one that does not has not.
+    mean = clip.model.vertices(
+        torch.zeros(1, dtype=torch.float64), *(torch.from_numpy(m).double() for m in moving)
+    )
+    face = face_vertices(clip.model)
+    errors = rigid_errors_m(mean[:, face], vertices[:, face], scaled=False)
+    row["mean head mm"] = 1e3 * float(errors.mean())
+    gap = [_lip_gap_px(points) / _eye_corner_distance(points) for points in (seen, true.pixels)]
+    right, left = MEDIAPIPE.eye_corners
+    metre = torch.linalg.vector_norm(true.points[:, right] - true.points[:, left], dim=-1)
+    row["detector lips mm"] = 1e3 * float(((gap[0] - gap[1]).abs() * metre)[valid].mean())
     row["torso NME"] = float((moved / unit).mean())
     usable = clip.model.mediapipe_weight > 0
     row["detector NME"] = float(_nme(seen, true.pixels, usable)[valid].mean())
@@ -273,6 +285,11 @@ def _surface_error_m(
 
 def _lip_gap_m(seen: Seen) -> Float[Tensor, " frame"]:
     upper, lower = (seen.points[:, point] for point in MEDIAPIPE.lip_pairs[0])
+    return torch.linalg.vector_norm(upper - lower, dim=-1)
+
+
+def _lip_gap_px(pixels: Float[Tensor, "frame mediapipe 2"]) -> Float[Tensor, " frame"]:
+    upper, lower = (pixels[:, point] for point in MEDIAPIPE.lip_pairs[0])
     return torch.linalg.vector_norm(upper - lower, dim=-1)
 
 

@@ -89,6 +89,11 @@ class FitState:
     frame: Float[Tensor, "frame unknown"]
     """Per frame: expression, joint angles, axis-angle of the head relative to frontal, translation."""
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> FitState:
+        """The same on another device and in another precision."""
+        moved = (self.identity, self.log_focal, self.offset, self.frame)
+        return FitState(*(value.to(device, dtype) for value in moved))
+
     def select(self, frames: Int[Tensor, " chosen"] | slice) -> FitState:
         """The same shared unknowns with a part of the frames."""
         return FitState(self.identity, self.log_focal, self.offset, self.frame[frames])
@@ -138,7 +143,7 @@ def make_landmark_model(
 def make_point_model(
     model: HeadModel, points: SurfacePoints, identities: int, landmarks: LandmarkSet = MEDIAPIPE
 ) -> LandmarkModel:
-    """Any places on ``model`` as points of a fit, in the model's precision: all of weight 1, no pairs.
+    """Any places on ``model`` as points of a fit, in its precision and on its device: all of weight 1, no pairs.
 
     Args:
         model: The head model.
@@ -147,16 +152,16 @@ def make_point_model(
         landmarks: The landmarks that the fit compares besides: what they see decides which joints turn.
     """
     identity = model.identity_basis[:identities] * model.identity_std[:identities, None, None]
-    count = len(points.face)
+    count, device = len(points.face), model.template.device
     return LandmarkModel(
         landmarks=landmarks,
-        index=torch.arange(count),
+        index=torch.arange(count, device=device),
         mean=points.at(model.template),
         identity=points.at(identity),
         expression=points.at(model.expression_basis),
         turns=_make_turns(model, points, identity, bool(landmarks.irises)),
-        pair=torch.zeros(0, 2, dtype=torch.long),
-        weight=torch.ones(count, dtype=model.template.dtype),
+        pair=torch.zeros(0, 2, dtype=torch.long, device=device),
+        weight=torch.ones(count, dtype=model.template.dtype, device=device),
         lower=model.expression_lower,
         upper=model.expression_upper,
         name=model.expression_name,
@@ -197,7 +202,7 @@ def _make_turns(
             relative = field[..., chosen, :] - centre[..., None, None, :]
             return (relative * share[..., None]).sum(-2)
 
-        moved = torch.zeros(len(model.expression_basis), 3, dtype=identity.dtype)
+        moved = identity.new_zeros(len(model.expression_basis), 3)
         if len(model.joint_expression):
             moved = model.joint_expression[:, joint]
         turns.append(
@@ -217,7 +222,7 @@ def _make_turns(
 
 def turn_axis_angle(turn: Turn, angles: Float[Tensor, "frame turn"]) -> Float[Tensor, "frame 3"]:
     """Axis-angle of one joint from the joint angles of every frame."""
-    axis_angle = torch.zeros(len(angles), 3, dtype=angles.dtype)
+    axis_angle = angles.new_zeros(len(angles), 3)
     for i, axis in enumerate(turn.axes):
         axis_angle[:, axis] = angles[:, turn.column + i]
     return axis_angle
@@ -234,7 +239,8 @@ def left_jacobian(axis_angle: Float[Tensor, "frame 3"]) -> Float[Tensor, "frame 
     safe = torch.where(small, torch.ones_like(angle), angle)
     first = torch.where(small, 0.5 - angle**2 / 24, (1 - torch.cos(safe)) / safe**2)
     second = torch.where(small, 1 / 6 - angle**2 / 120, (safe - torch.sin(safe)) / safe**3)
-    return torch.eye(3, dtype=axis_angle.dtype) + first * cross + second * (cross @ cross)
+    one = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
+    return one + first * cross + second * (cross @ cross)
 
 
 def pose_points(model: LandmarkModel, state: FitState) -> Posed:
@@ -252,6 +258,6 @@ def pose_points(model: LandmarkModel, state: FitState) -> Posed:
         turned = arm @ matrix_from_axis_angle(turn_axis_angle(turn, angles)).mT
         head[:, turn.rows] += turned - arm
         turned_arms.append(turned)
-    rotation = matrix_from_axis_angle(state.frame[:, -6:-3]) @ FRONTAL.to(state.frame.dtype)
+    rotation = matrix_from_axis_angle(state.frame[:, -6:-3]) @ FRONTAL.to(state.frame)
     camera = head @ rotation.mT + state.frame[:, None, -3:]
     return Posed(rotation, head, camera, tuple(turned_arms))

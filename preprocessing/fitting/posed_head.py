@@ -38,7 +38,7 @@ class Poser:
     """Poses a subject's head as a fit says.
 
     Attributes:
-        head: The subject's own head model, float32.
+        head: The subject's own head model, float32, on the device to work on.
         model: Its landmarks; says what the unknowns of a frame mean.
         centre: Principal point in stored pixels.
         zoom: Working pixels per stored pixel.
@@ -51,25 +51,22 @@ class Poser:
 
     def pose(self, state: FitState, frame: int) -> PosedHead:
         """The head in one frame of a state."""
-        one = FitState(
-            state.identity.float(),
-            (state.log_focal + math.log(self.zoom)).float(),
-            state.offset.float(),
-            state.frame[frame : frame + 1].float(),
-        )
+        device = self.head.template.device
+        one = state.select(slice(frame, frame + 1)).to(device, torch.float32)
+        one.log_focal = one.log_focal + math.log(self.zoom)
         n = self.model.expressions
         angles = one.frame[:, n : n + self.model.turn_unknowns]
         joints = one.frame.new_zeros(1, len(self.head.joint_name), 3)
         for turn in self.model.turns:
             joints[:, turn.joint] = turn_axis_angle(turn, angles)
         vertices = self.head.vertices(one.identity, one.frame[:, :n], joints)[0]
-        matrix = torch.eye(4)
-        matrix[:3, :3] = matrix_from_axis_angle(one.frame[0, -6:-3]) @ FRONTAL.float()
+        matrix = torch.eye(4, device=device)
+        matrix[:3, :3] = matrix_from_axis_angle(one.frame[0, -6:-3]) @ FRONTAL.to(one.frame)
         matrix[:3, 3] = one.frame[0, -3:]
-        intrinsics = torch.eye(3)
+        intrinsics = torch.eye(3, device=device)
         intrinsics[0, 0] = intrinsics[1, 1] = torch.exp(one.log_focal)
         # Pixel centres are integers: the half pixel moves with the size.
-        intrinsics[:2, 2] = (self.centre.float() + 0.5) * self.zoom - 0.5
+        intrinsics[:2, 2] = (self.centre.to(one.frame) + 0.5) * self.zoom - 0.5
         return PosedHead(vertices @ matrix[:3, :3].mT + matrix[:3, 3], matrix, intrinsics, one)
 
 

@@ -56,8 +56,8 @@ def paint_texture(
     appearance = estimate_appearance(views, bare[points.corner].all(1).float())
     albedo = torch.zeros(side, side, 3)
     seen = torch.zeros(side, side)
-    albedo[painted] = appearance.albedo
-    seen[painted] = appearance.trust
+    albedo[painted] = appearance.albedo.cpu()
+    seen[painted] = appearance.trust.cpu()
     filled = fill_unseen(albedo.numpy(), seen.numpy() > 0)
     shown = np.clip(filled, 0, 1) ** (1 / DISPLAY_GAMMA)
     return Texture(
