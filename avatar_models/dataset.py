@@ -230,6 +230,13 @@ class SubjectData:
         """Driving signals of any frame of the clip."""
         return self.clip.driving(frame)
 
+    def spread_train_frames(self, count: int) -> list[int]:
+        """At most ``count`` of the training frames, evenly spaced."""
+        if len(self.train_frames) <= count:
+            return self.train_frames.tolist()
+        places = torch.linspace(0, len(self.train_frames) - 1, count).round().long()
+        return self.train_frames[places].tolist()
+
     def image(self, frame: int) -> Float[Tensor, "height width 3"]:
         """A training image, 0..1, over its own background.
 
