@@ -78,16 +78,9 @@ class DrivingClip:
         Raises:
             InputError: the two do not belong together.
         """
-        model = HeadModel.load(head_model)
         fit = read_artifact(face_fit, FACE_FIT)
-        found = (fit["expression"].shape[1], fit["joint_rotation"].shape[1])
-        expected = (len(model.expression_name), len(model.joint_name))
-        if found != expected or fit["identity"].shape[0] > model.identity_std.shape[0]:
-            raise InputError(
-                f"{face_fit}: {found} expressions and joints, but {head_model} has {expected}; "
-                "run face_fit again with this head model"
-            )
-        return cls(model.of_subject(fit), fit, image_size, device)
+        model = HeadModel.load(head_model).of_subject(fit, face_fit)
+        return cls(model, fit, image_size, device)
 
     @property
     def n_frames(self) -> int:
