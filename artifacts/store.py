@@ -25,6 +25,10 @@ from artifacts.schema import ArraySpec, ArtifactSpec
 Arrays = Mapping[str, np.ndarray]
 # What HDF5 still has to write when a disk is full: a cache of 1 MiB per dataset, and its tables.
 RESERVE_BYTES = 4 << 20
+# Compressed datasets are gzip's fastest. Not lzf, which h5py starts with whatever the memory holds, so that equal
+# data gives one of several files. Nor is lzf better. Measured on one shared core, lzf, gzip 1 and gzip 4: mattes of 512²
+# 33, 32, 30 kB and 1.2, 1.3, 2.1 ms a frame; renders of 128² 111, 99, 98 kB and 2.3, 2.7, 3.1 ms.
+GZIP_LEVEL = 1
 
 
 def _stored_dtype(spec: ArraySpec, array: np.ndarray) -> np.dtype[Any]:
@@ -74,22 +78,21 @@ class ArtifactWriter:
         if spec.tensor_group:
             file.create_group(spec.tensor_group)
 
-    def put(self, name: str, value: object, compression: str | None = None) -> None:
-        """Write the whole dataset ``name`` (h5py ``compression``: ``"lzf"``, ``"gzip"`` or None).
+    def put(self, name: str, value: object, compressed: bool = False) -> None:
+        """Write the whole dataset ``name``.
 
         Raises:
             ArtifactError: unknown name, or another dtype or number of dimensions than declared.
         """
         spec = self._array_spec(name)
         array = _as_stored(f"{self._path}/{name}", spec, value)
-        if array.ndim == 0 or array.size == 0:
-            compression = None
+        compression = GZIP_LEVEL if compressed and array.ndim and array.size else None
         self._describe(
             self._file.create_dataset(name, data=array, track_times=False, compression=compression),
             spec,
         )
 
-    def append(self, name: str, rows: np.ndarray, compression: str | None = None) -> None:
+    def append(self, name: str, rows: np.ndarray, compressed: bool = False) -> None:
         """Append ``rows`` along the first dimension of ``name``; a chunk is one row, so that one row is read fast.
 
         Raises:
@@ -104,7 +107,7 @@ class ArtifactWriter:
                 maxshape=(None, *rows.shape[1:]),
                 chunks=(1, *rows.shape[1:]),
                 dtype=rows.dtype,
-                compression=compression,
+                compression=GZIP_LEVEL if compressed else None,
                 track_times=False,
             )
             self._describe(dataset, spec)

@@ -38,7 +38,7 @@ class BackgroundLayer(nn.Module):
         """Per-pixel median of the training frames where the person is not; white if that is nowhere."""
         images, clear = [], []
         radius_px = max(1, round(0.015 * data.image_size[0]))
-        for frame in spread(data.train_frames, N_FRAMES):
+        for frame in data.spread_train_frames(N_FRAMES):
             images.append(data.image_bytes(frame))
             clear.append(dilate(data.alpha(frame), radius_px) < CLEAR_ALPHA)
         median, known = masked_median(torch.stack(images), torch.stack(clear))
@@ -57,11 +57,3 @@ class BackgroundLayer(nn.Module):
     def forward(self, driving: Driving) -> Float[Tensor, "height width 3"]:
         """The background at the size of ``driving``."""
         return resize_area(self.image, driving.image_size)
-
-
-def spread(frames: Tensor, count: int) -> list[int]:
-    """At most ``count`` of ``frames``, evenly spaced."""
-    if len(frames) <= count:
-        return frames.tolist()
-    places = torch.linspace(0, len(frames) - 1, count).round().long()
-    return frames[places].tolist()

@@ -78,16 +78,9 @@ class DrivingClip:
         Raises:
             InputError: the two do not belong together.
         """
-        model = HeadModel.load(head_model)
         fit = read_artifact(face_fit, FACE_FIT)
-        found = (fit["expression"].shape[1], fit["joint_rotation"].shape[1])
-        expected = (len(model.expression_name), len(model.joint_name))
-        if found != expected or fit["identity"].shape[0] > model.identity_std.shape[0]:
-            raise InputError(
-                f"{face_fit}: {found} expressions and joints, but {head_model} has {expected}; "
-                "run face_fit again with this head model"
-            )
-        return cls(model.of_subject(fit), fit, image_size, device)
+        model = HeadModel.load(head_model).of_subject(fit, face_fit)
+        return cls(model, fit, image_size, device)
 
     @property
     def n_frames(self) -> int:
@@ -229,6 +222,13 @@ class SubjectData:
     def driving(self, frame: int) -> Driving:
         """Driving signals of any frame of the clip."""
         return self.clip.driving(frame)
+
+    def spread_train_frames(self, count: int) -> list[int]:
+        """At most ``count`` of the training frames, evenly spaced."""
+        if len(self.train_frames) <= count:
+            return self.train_frames.tolist()
+        places = torch.linspace(0, len(self.train_frames) - 1, count).round().long()
+        return self.train_frames[places].tolist()
 
     def image(self, frame: int) -> Float[Tensor, "height width 3"]:
         """A training image, 0..1, over its own background.

@@ -188,7 +188,7 @@ def render_to_files(
             images = frame_arrays(head_alone(layers) if plan.head_only else layers)
             times.append(posing_s + time.perf_counter() - begun)
             for name, image in images.items():
-                writer.append(name, image[None], compression="lzf")
+                writer.append(name, image[None], compressed=True)
             movie.write(images["image"])
         writer.put("driver_frame", plan.driver_frame)
         writer.put("time_s", plan.time_s.astype(np.float64))

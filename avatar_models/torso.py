@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from avatar_models.background import spread
 from avatar_models.dataset import SubjectData
 from avatar_models.driving_signals import Driving
 from avatar_models.fill import dilate, fill_nearest, fill_smoothly, masked_median
@@ -57,7 +56,7 @@ class TorsoLayer(nn.Module):
         layer = cls(height + 2 * margin[1], width + 2 * margin[0]).to(data.device)
         radius_px = max(1, round(0.012 * width))
         stacks: list[list[Tensor]] = [[], [], []]
-        for frame in spread(data.train_frames, N_FRAMES):
+        for frame in data.spread_train_frames(N_FRAMES):
             alpha, region = data.alpha(frame), data.head_region(frame)
             torso = alpha * (1 - region)
             shown = (dilate(alpha * region, radius_px) < HEAD_COVER).to(alpha)

@@ -111,7 +111,6 @@ def read_review(
         source_from_crop = reader.read("source_from_crop")
     landmarks = read_artifact(files.landmarks, LANDMARKS)
     clip = FittedClip(head_model, files.face_fit, size)
-    _check_rig(clip, files.face_fit)
     _check_shapes(files, clip, landmarks, shape)
     points = landmarks["points"][..., :2]
     sync = None
@@ -135,16 +134,6 @@ def _check_length(path: Path, step: str, found: int, frames: Path, wanted: int) 
     if found != wanted:
         raise InputError(
             f"{path}: has {found} frames, but {frames} has {wanted}; run {step} again on this clip"
-        )
-
-
-def _check_rig(clip: FittedClip, path: Path) -> None:
-    head = clip.head_model
-    joints, identities = clip.fit["joint_rotation"].shape[1], len(clip.fit["identity"])
-    if joints != len(head.joint_name) or identities > len(head.identity_std):
-        raise InputError(
-            f"{path}: {joints} joints and {identities} identities, but the head model has "
-            f"{len(head.joint_name)} and {len(head.identity_std)}; run face_fit again with this head model"
         )
 
 

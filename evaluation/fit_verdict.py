@@ -12,28 +12,20 @@ Level = Literal["good", "usable", "film again"]
 
 
 @dataclass(frozen=True)
-class Criterion:
-    """One thing that makes a clip good or not.
+class Bound:
+    """How good a number is; made by :func:`at_least` or :func:`at_most`.
 
     Attributes:
-        title: What is looked at.
-        text: What is said of it, with a gap for the value.
-        form: Format of the value, with its unit.
+        form: Format of the number, with its unit.
         good: The value from which on (or up to which) it is good.
         usable: The value beyond which the clip should be filmed again; None where that is never asked for.
         more_is_better: Whether large values are good.
-        why: Why it matters.
-        advice: What to film differently.
     """
 
-    title: str
-    text: str
     form: str
     good: float
     usable: float | None
     more_is_better: bool
-    why: str
-    advice: str
 
     @property
     def wanted(self) -> str:
@@ -51,167 +43,148 @@ class Criterion:
         return "film again"
 
 
+def at_least(form: str, good: float, usable: float | None = None) -> Bound:
+    """Large values are good."""
+    return Bound(form, good, usable, more_is_better=True)
+
+
+def at_most(form: str, good: float, usable: float | None = None) -> Bound:
+    """Small values are good."""
+    return Bound(form, good, usable, more_is_better=False)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One thing that makes a clip good or not.
+
+    Attributes:
+        title: What is looked at.
+        text: What is said of it, with a gap for the value.
+        bound: Which values are good, and which still usable.
+        why: Why it matters.
+        advice: What to film differently.
+    """
+
+    title: str
+    text: str
+    bound: Bound
+    why: str
+    advice: str
+
+
 # By the names of evaluation.fit_review.clip_values. Source: own; the good ends are those of docs/your_own_video.md, of the
 # accuracy that the avatars need (a hundredth of the eye distance is a pixel of a head crop of 256), and of clips that
 # trained well.
 CRITERIA: dict[str, Criterion] = {
     "tracked": Criterion(
-        title="Face found",
-        text="in {} of the frames",
-        form="{:.1%}",
-        good=0.98,
-        usable=0.8,
-        more_is_better=True,
+        "Face found",
+        "in {} of the frames",
+        at_least("{:.1%}", 0.98, 0.8),
         why="frames without a face are filled in and teach nothing",
         advice="Keep the whole face in the picture, light it, and keep hands and objects away from it.",
     ),
     "length": Criterion(
-        title="Length",
-        text="{}",
-        form="{:.1f} s",
-        good=30.0,
-        usable=5.0,
-        more_is_better=True,
+        "Length",
+        "{}",
+        at_least("{:.1f} s", 30.0, 5.0),
         why="an avatar shows what it has seen",
         advice="Film 30 seconds to 3 minutes.",
     ),
     "nme": Criterion(
-        title="Landmarks of the fit",
-        text="median NME {} of the eye distance",
-        form="{:.4f}",
-        good=0.012,
-        usable=0.03,
-        more_is_better=False,
+        "Landmarks of the fit",
+        "median NME {} of the eye distance",
+        at_most("{:.4f}", 0.012, 0.03),
         why="what the fit misplaces becomes blur",
         advice="Light the face evenly and keep hair, hands and glasses off the eyes and the mouth.",
     ),
     "outline": Criterion(
-        title="Outline of the head",
-        text="median overlap (IoU) with the matte {}",
-        form="{:.3f}",
-        good=0.95,
-        usable=0.85,
-        more_is_better=True,
+        "Outline of the head",
+        "median overlap (IoU) with the matte {}",
+        at_least("{:.3f}", 0.95, 0.85),
         why="an outline that is off gives a double edge",
         advice="Use a plain background that differs from hair and skin, and flat hair that stays as it is.",
     ),
     "photometric": Criterion(
-        title="Colours explained",
-        text="median photometric error {} (0 to 1)",
-        form="{:.3f}",
-        good=0.035,
-        usable=0.08,
-        more_is_better=False,
+        "Colours explained",
+        "median photometric error {} (0 to 1)",
+        at_most("{:.3f}", 0.035, 0.08),
         why="what light and skin do not explain (shadows, shine, blur) is baked into the avatar",
         advice="Use soft light from the front: no hard shadows, no shine, no moving screens.",
     ),
     "light": Criterion(
-        title="Steady light",
-        text="changes by {} of its median",
-        form="{:.0%}",
-        good=0.15,
-        usable=0.5,
-        more_is_better=False,
+        "Steady light",
+        "changes by {} of its median",
+        at_most("{:.0%}", 0.15, 0.5),
         why="the avatar has one light; changes of it become flicker",
         advice="Lock the exposure and the white balance, and keep the lamps and the daylight as they are.",
     ),
     "face_size": Criterion(
-        title="Size of the face",
-        text="{} wide",
-        form="{:.0f} px",
-        good=200.0,
-        usable=48.0,
-        more_is_better=True,
+        "Size of the face",
+        "{} wide",
+        at_least("{:.0f} px", 200.0, 48.0),
         why="detail that was not filmed cannot be learnt",
         advice="Film closer, or with more pixels, so that the face is at least 200 pixels wide.",
     ),
     "blur": Criterion(
-        title="Sharpness",
-        text="blur {} (0 sharp, 1 blurred)",
-        form="{:.2f}",
-        good=0.6,
-        usable=0.8,
-        more_is_better=False,
+        "Sharpness",
+        "blur {} (0 sharp, 1 blurred)",
+        at_most("{:.2f}", 0.6, 0.8),
         why="blur is learnt like everything else",
         advice="Focus on the face, use more light or a shorter exposure, and move slowly.",
     ),
     "white": Criterion(
-        title="Highlights",
-        text="{} of the face is overexposed",
-        form="{:.1%}",
-        good=0.02,
-        usable=0.15,
-        more_is_better=False,
+        "Highlights",
+        "{} of the face is overexposed",
+        at_most("{:.1%}", 0.02, 0.15),
         why="white has no colour left to learn",
         advice="Lower the exposure until no part of the face is plain white.",
     ),
     "black": Criterion(
-        title="Shadows",
-        text="{} of the face is black",
-        form="{:.1%}",
-        good=0.05,
-        usable=0.3,
-        more_is_better=False,
+        "Shadows",
+        "{} of the face is black",
+        at_most("{:.1%}", 0.05, 0.3),
         why="black has no detail left to learn",
         advice="Put more light on the face, from the front.",
     ),
     "yaw": Criterion(
-        title="Turning to the sides",
-        text="{} in all",
-        form="{:.0f}°",
-        good=40.0,
-        usable=None,
-        more_is_better=True,
+        "Turning to the sides",
+        "{} in all",
+        at_least("{:.0f}°", 40.0),
         why="sides that were not shown are guessed",
         advice="Turn the head slowly up to 30° to each side.",
     ),
     "pitch": Criterion(
-        title="Nodding",
-        text="{} in all",
-        form="{:.0f}°",
-        good=20.0,
-        usable=None,
-        more_is_better=True,
+        "Nodding",
+        "{} in all",
+        at_least("{:.0f}°", 20.0),
         why="chin and crown that were not shown are guessed",
         advice="Look up and down by 15°, slowly.",
     ),
     "turned_away": Criterion(
-        title="Turned too far",
-        text="in {} of the frames (beyond 60° to a side or 45° up or down)",
-        form="{:.1%}",
-        good=0.02,
-        usable=0.2,
-        more_is_better=False,
+        "Turned too far",
+        "in {} of the frames (beyond 60° to a side or 45° up or down)",
+        at_most("{:.1%}", 0.02, 0.2),
         why="landmarks of a profile are guesses",
         advice="Leave out full profiles: 30° to each side is enough.",
     ),
     "mouth": Criterion(
-        title="Mouth",
-        text="opens by {} of the eye distance",
-        form="{:.2f}",
-        good=0.2,
-        usable=None,
-        more_is_better=True,
+        "Mouth",
+        "opens by {} of the eye distance",
+        at_least("{:.2f}", 0.2),
         why="a mouth that never opened wide has no teeth and no inside",
         advice="Talk, laugh, show the teeth and open the mouth wide.",
     ),
     "blinks": Criterion(
-        title="Eyes",
-        text="shut {} times",
-        form="{:.0f}",
-        good=3.0,
-        usable=None,
-        more_is_better=True,
+        "Eyes",
+        "shut {} times",
+        at_least("{:.0f}", 3.0),
         why="an avatar that saw no shut eyes cannot shut them",
         advice="Blink as you do, and close the eyes for a second or two.",
     ),
     "unseen": Criterion(
-        title="Poses of the test",
-        text="up to {} from the nearest training frame",
-        form="{:.0f}°",
-        good=8.0,
-        usable=None,
-        more_is_better=False,
+        "Poses of the test",
+        "up to {} from the nearest training frame",
+        at_most("{:.0f}°", 8.0),
         why="scores of poses that were never shown say little",
         advice="Let the last part of the clip resemble the rest, or choose another split.",
     ),
@@ -265,12 +238,11 @@ def judge(values: Mapping[str, float], sync: Mapping[str, np.ndarray] | None) ->
     for name, criterion in CRITERIA.items():
         if name not in values:
             continue
-        level = criterion.level(values[name])
+        bound = criterion.bound
+        level = bound.level(values[name])
         advice = "" if level == "good" else criterion.advice
-        text = criterion.text.format(criterion.form.format(values[name]))
-        findings.append(
-            Finding(criterion.title, level, text, criterion.wanted, criterion.why, advice)
-        )
+        text = criterion.text.format(bound.form.format(values[name]))
+        findings.append(Finding(criterion.title, level, text, bound.wanted, criterion.why, advice))
     if sync is not None:
         findings.append(sync_finding(sync))
     levels = [finding.level for finding in findings]

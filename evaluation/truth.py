@@ -36,12 +36,7 @@ class FittedClip:
             InputError: the fit does not belong to the head model.
         """
         fit = read_artifact(face_fit, FACE_FIT)
-        if fit["expression"].shape[1] != len(head_model.expression_name):
-            raise InputError(
-                f"{face_fit}: {fit['expression'].shape[1]} expressions, but the head model has "
-                f"{len(head_model.expression_name)}; run face_fit again with this head model"
-            )
-        self.head_model = head_model.of_subject(fit)
+        self.head_model = head_model.of_subject(fit, face_fit)
         self.fit, self.size = fit, size
         self.landmark_set = landmark_set_of(len(fit["landmark_offset"]), face_fit)
         self.camera_from_head = fit["camera_from_world"] @ fit["world_from_head"]

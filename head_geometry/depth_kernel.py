@@ -28,6 +28,79 @@ def end_pixel(highest: float, side: int) -> int:
 
 
 @no_type_check
+@wp.struct
+class Footprint:
+    """A triangle in the picture: its corners (pixels) and their depths, and the pixels that it may cover.
+
+    ``area`` is twice the signed one; ``right`` and ``bottom`` are one past the last pixel.
+    """
+
+    a: wp.vec2
+    b: wp.vec2
+    c: wp.vec2
+    za: float
+    zb: float
+    zc: float
+    area: float
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+
+@no_type_check
+@wp.func
+def footprint(
+    vertices: wp.array(dtype=wp.vec3),
+    corner: wp.vec3i,
+    intrinsics: wp.mat33,
+    width: int,
+    height: int,
+) -> Footprint:
+    """Where a triangle lies in the picture; it has no pixels where it reaches behind the camera or has no area."""
+    found = Footprint()
+    a = intrinsics * vertices[corner[0]]
+    b = intrinsics * vertices[corner[1]]
+    c = intrinsics * vertices[corner[2]]
+    # A triangle that reaches behind the camera has no place in the picture.
+    if wp.min(a[2], wp.min(b[2], c[2])) <= 0.0:
+        return found
+    pa = wp.vec2(a[0] / a[2], a[1] / a[2])
+    pb = wp.vec2(b[0] / b[2], b[1] / b[2])
+    pc = wp.vec2(c[0] / c[2], c[1] / c[2])
+    area = edge(pa, pb, pc)
+    if area == 0.0:
+        return found
+    found.a = pa
+    found.b = pb
+    found.c = pc
+    found.za = a[2]
+    found.zb = b[2]
+    found.zc = c[2]
+    found.area = area
+    # Limited before they become whole numbers: a corner close to the camera projects far out.
+    found.left = first_pixel(wp.min(pa[0], wp.min(pb[0], pc[0])), width)
+    found.right = end_pixel(wp.max(pa[0], wp.max(pb[0], pc[0])), width)
+    found.top = first_pixel(wp.min(pa[1], wp.min(pb[1], pc[1])), height)
+    found.bottom = end_pixel(wp.max(pa[1], wp.max(pb[1], pc[1])), height)
+    return found
+
+
+@no_type_check
+@wp.func
+def depth_at(t: Footprint, x: int, y: int) -> float:
+    """Depth (z) of a triangle at the centre of a pixel; -1 beside it."""
+    p = wp.vec2(float(x), float(y))
+    u = edge(t.b, t.c, p) / t.area
+    v = edge(t.c, t.a, p) / t.area
+    w = edge(t.a, t.b, p) / t.area
+    if u >= 0.0 and v >= 0.0 and w >= 0.0:
+        # 1 / z is linear in the picture.
+        return 1.0 / (u / t.za + v / t.zb + w / t.zc)
+    return -1.0
+
+
+@no_type_check
 @wp.kernel(enable_backward=False)
 def draw_depth_ranges(
     vertices: wp.array(dtype=wp.vec3),
@@ -40,37 +113,15 @@ def draw_depth_ranges(
     last: wp.array(dtype=float),
 ) -> None:
     """One triangle into the nearest front, nearest back and furthest depth (z) of the pixels it covers."""
-    corner = triangle[wp.tid()]
-    a = intrinsics * vertices[corner[0]]
-    b = intrinsics * vertices[corner[1]]
-    c = intrinsics * vertices[corner[2]]
-    # A triangle that reaches behind the camera has no place in the picture.
-    if wp.min(a[2], wp.min(b[2], c[2])) <= 0.0:
-        return
-    pa = wp.vec2(a[0] / a[2], a[1] / a[2])
-    pb = wp.vec2(b[0] / b[2], b[1] / b[2])
-    pc = wp.vec2(c[0] / c[2], c[1] / c[2])
-    area = edge(pa, pb, pc)
-    if area == 0.0:
-        return
-    # Limited before they become whole numbers: a corner close to the camera projects far out.
-    left = first_pixel(wp.min(pa[0], wp.min(pb[0], pc[0])), width)
-    right = end_pixel(wp.max(pa[0], wp.max(pb[0], pc[0])), width)
-    top = first_pixel(wp.min(pa[1], wp.min(pb[1], pc[1])), height)
-    bottom = end_pixel(wp.max(pa[1], wp.max(pb[1], pc[1])), height)
-    for y in range(top, bottom):
-        for x in range(left, right):
-            p = wp.vec2(float(x), float(y))
-            u = edge(pb, pc, p) / area
-            v = edge(pc, pa, p) / area
-            w = edge(pa, pb, p) / area
-            if u >= 0.0 and v >= 0.0 and w >= 0.0:
-                # 1 / z is linear in the picture.
-                z = 1.0 / (u / a[2] + v / b[2] + w / c[2])
+    t = footprint(vertices, triangle[wp.tid()], intrinsics, width, height)
+    for y in range(t.top, t.bottom):
+        for x in range(t.left, t.right):
+            z = depth_at(t, x, y)
+            if z >= 0.0:
                 pixel = y * width + x
                 wp.atomic_max(last, pixel, z)
                 # The image's y axis points down: a front turns the other way round than in a plane with y up.
-                if area < 0.0:
+                if t.area < 0.0:
                     wp.atomic_min(front, pixel, z)
                 else:
                     wp.atomic_min(back, pixel, z)
@@ -89,30 +140,11 @@ def draw_nearest_faces(
 ) -> None:
     """One triangle's index into the pixels where it lies at the nearest depth; of equals the lowest index stays."""
     index = wp.tid()
-    corner = triangle[index]
-    a = intrinsics * vertices[corner[0]]
-    b = intrinsics * vertices[corner[1]]
-    c = intrinsics * vertices[corner[2]]
-    if wp.min(a[2], wp.min(b[2], c[2])) <= 0.0:
-        return
-    pa = wp.vec2(a[0] / a[2], a[1] / a[2])
-    pb = wp.vec2(b[0] / b[2], b[1] / b[2])
-    pc = wp.vec2(c[0] / c[2], c[1] / c[2])
-    area = edge(pa, pb, pc)
-    if area == 0.0:
-        return
-    left = first_pixel(wp.min(pa[0], wp.min(pb[0], pc[0])), width)
-    right = end_pixel(wp.max(pa[0], wp.max(pb[0], pc[0])), width)
-    top = first_pixel(wp.min(pa[1], wp.min(pb[1], pc[1])), height)
-    bottom = end_pixel(wp.max(pa[1], wp.max(pb[1], pc[1])), height)
-    for y in range(top, bottom):
-        for x in range(left, right):
-            p = wp.vec2(float(x), float(y))
-            u = edge(pb, pc, p) / area
-            v = edge(pc, pa, p) / area
-            w = edge(pa, pb, p) / area
-            if u >= 0.0 and v >= 0.0 and w >= 0.0:
-                z = 1.0 / (u / a[2] + v / b[2] + w / c[2])
+    t = footprint(vertices, triangle[index], intrinsics, width, height)
+    for y in range(t.top, t.bottom):
+        for x in range(t.left, t.right):
+            z = depth_at(t, x, y)
+            if z >= 0.0:
                 pixel = y * width + x
                 # A compiler may round the same sum differently in two kernels.
                 if z <= nearest[pixel] * 1.000001:

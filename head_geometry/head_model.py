@@ -149,12 +149,27 @@ class HeadModel:
             own["expression_basis"] = self.expression_basis + moved
         return replace(self, **own) if own else self
 
-    def of_subject(self, fit: Mapping[str, np.ndarray]) -> HeadModel:
-        """The head of the subject of a ``face_fit`` (its arrays by name).
+    def of_subject(
+        self, fit: Mapping[str, np.ndarray], path: Path | str = "the face fit"
+    ) -> HeadModel:
+        """The head of the subject of a ``face_fit`` that was made with this model.
+
+        Args:
+            fit: Its arrays by name.
+            path: Its file, for the message.
 
         Raises:
-            InputError: the fit was made with another head model.
+            InputError: it was made with another head model.
         """
+        found = (fit["expression"].shape[1], fit["joint_rotation"].shape[1])
+        expected = (len(self.expression_name), len(self.joint_name))
+        identities = len(self.identity_std)
+        if found != expected or len(fit["identity"]) > identities:
+            raise InputError(
+                f"{path}: {found[0]} expressions, {found[1]} joints and {len(fit['identity'])} identities, but the "
+                f"head model has {expected[0]}, {expected[1]} and {identities}; give the head model of the fit, "
+                "or run face_fit again with this one"
+            )
         offsets = (fit["vertex_offset"], fit["expression_offset"])
         return self.personal(*(torch.from_numpy(offset) for offset in offsets))
 

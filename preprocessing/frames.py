@@ -46,7 +46,6 @@ FRAMES_PER_WRITE = 8
 # raw, milliseconds per written and per randomly read frame): 512² real clip: none 1.00, 0.6, 0.1; lzf 0.67, 8.4, 4.6;
 # gzip 1 0.56, 28, 7; shuffle + gzip 1 0.56, 11, 2.9. 482² on a plain background: none 1.00, 0.3, 0.1; lzf 0.34, 4.5, 2.1;
 # gzip 1 0.28, 7.4, 2.5. Reading is then 30 to 60 times faster for at most 3.5 times the space (0.8 MB a frame).
-COMPRESSION = None
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,7 @@ def main(options: Options) -> None:
     with open_writer(options.out, FRAMES, provenance) as writer:
         with tqdm(desc="cutting out the head", unit="frame", total=n_expected) as progress:
             for batch in in_batches(images):
-                writer.append("image", batch, COMPRESSION)
+                writer.append("image", batch)
                 n_frames += len(batch)
                 progress.update(len(batch))
         audio = read_audio(info, span, options.audio_shift_s, n_frames, frame_rate_hz)

@@ -31,16 +31,14 @@ from preprocessing.head_models.embedding import (
 )
 from preprocessing.head_models.labels import describe_parts, found_places, label_skin
 from preprocessing.head_models.portraits import Photographer
-from preprocessing.head_models.published import Arrays, PublishedHead, head_arrays
+from preprocessing.head_models.published import Arrays, PublishedHead, head_arrays, rig_arrays
 from preprocessing.head_models.rig import geometric_rig, guess_places, has_eyeballs
 from preprocessing.head_models.sources import Source, published_inputs, read_published
 from preprocessing.head_models.sparse68 import embed_sparse68, vertex_places
 
 log = logging.getLogger(__name__)
 MIN_DETECTED_SHARE = 0.5
-
-
-# Pictures from which the places of the face points are first guessed, where nothing is labelled yet.
+# Pictures, at most, from which the places of the face points are first guessed, where nothing is labelled yet.
 ROUGH_PORTRAITS = 80
 
 
@@ -120,14 +118,16 @@ def label_published(head: PublishedHead, landmarker: FaceLandmarker, options: Op
     """
     guessed = guess_places(head)
     rig = head.rig or geometric_rig(head, guessed)
-    model = make_model(head_arrays(head, rig, label_skin(head, guessed, None)))
-    sightings = sight(model, landmarker, options, ROUGH_PORTRAITS, rough_groups(model))
+    arrays = head_arrays(head, rig, label_skin(head, guessed, None))
+    model = make_model(arrays)
+    portraits = min(ROUGH_PORTRAITS, options.portraits)
+    sightings = sight(model, landmarker, options, portraits, rough_groups(model))
     points = sightings.rough_places()
     places = found_places(guessed, points, has_eyeballs(head))
     part = label_skin(head, places, points)
     rig = head.rig or geometric_rig(head, places)
     log.info("parts: %s", describe_parts(part))
-    return head_arrays(head, rig, part)
+    return arrays | rig_arrays(rig, part)
 
 
 def make_model(arrays: Arrays) -> HeadModel:

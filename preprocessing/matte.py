@@ -164,8 +164,8 @@ def main(options: Options) -> None:
             tqdm(desc="matte", total=count, unit="frame", mininterval=1) as progress,
         ):
             for block in maker.iterate(reader):
-                # Mattes are mostly constant: lzf makes them ten times smaller at no cost in time.
-                writer.append("alpha", block, compression="lzf")
+                # Mattes are mostly constant: a tenth of their size is left.
+                writer.append("alpha", block, compressed=True)
                 progress.update(len(block))
 
 

@@ -35,8 +35,6 @@ from preprocessing.synthesis.speech import Speech, Voice, speak
 log = logging.getLogger(__name__)
 LONGEST_S, SMALLEST_PX, LARGEST_PX = 3600.0, 64, 2048
 SLOWEST_HZ, FASTEST_HZ = 5.0, 120.0
-# Not lzf: what that makes of equal data differs from run to run (h5py starts it with whatever the memory holds).
-COMPRESSION = "gzip"
 # Variants of espeak-ng's voices that make the same sound every time.
 FEMININE_VOICES = ("f1", "f4", "linda", "steph", "belinda")
 MASCULINE_VOICES = ("m1", "m2", "m3", "m4", "m5", "m6", "m7")
@@ -185,7 +183,7 @@ class TruthWriter:
         for name, value in rows.items():
             self._writer.append(name, np.asarray(value)[None])
         for name, value in pixels.items():
-            self._writer.append(name, value[None], COMPRESSION)
+            self._writer.append(name, value[None], compressed=True)
 
     def put_scene(self, renderer: Renderer, albedo: UInt8[np.ndarray, "row column 3"]) -> None:
         """Add what does not change with time."""
@@ -196,7 +194,7 @@ class TruthWriter:
         put("intrinsics", scene.camera.intrinsics.double().numpy())
         put("image_size", np.array([side, side], np.int32))
         put("part_name", np.array(renderer.parts))
-        put("albedo", albedo, COMPRESSION)
+        put("albedo", albedo, compressed=True)
         put("light", scene.light.float().numpy())
         put("bust_vertex", bust.vertices.numpy())
         put("bust_triangle", bust.triangle.int().numpy())

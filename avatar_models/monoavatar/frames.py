@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -23,8 +24,13 @@ from head_geometry.cameras import pixel_rays
 
 # Memory that prepared frames may take; the oldest are dropped and made again when needed.
 CACHE_BYTES = 400_000_000
-# Frames that the shell's thickness is measured on.
-N_THICKNESS_FRAMES = 48
+# The shell is fitted to all training frames, of longer clips to so many evenly spread ones: 25 ms each at 128², one core.
+N_SHELL_FRAMES = 1000
+# How often the shell grows at most: hair that stood out behind other hair, or beside a smoothed tip, asks again.
+GROWTH_ROUNDS = 4
+# A shell that is to hold a pixel reaches this far beyond it, metres: it is flat between vertices.
+GROWTH_MARGIN_M = 0.004
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,30 +129,64 @@ class FrameCache:
         return prepared
 
 
-def fit_shell(data: SubjectData, shell: Shell) -> None:
-    """Grow the shell until it holds the head's matte (hair, ears) in the training frames, and its anchors with it.
+@dataclass(frozen=True)
+class Outside:
+    """Pixels of the head's matte that a shell leaves out.
 
-    A matte pixel whose ray misses the shell asks the vertex it passes nearest for that much thickness.
+    Attributes:
+        share: Of all pixels of the head's matte in the frames looked at.
+        wanted_m: Thickness that each vertex would need to hold them, metres; 0 where it needs no more than it has.
+    """
+
+    share: float
+    wanted_m: Float[Tensor, " vertex"]
+
+
+def find_outside(data: SubjectData, shell: Shell, frames: list[int]) -> Outside:
+    """Which pixels of the head's matte (hair, ears) a shell leaves out in some training frames.
+
+    A matte pixel whose ray misses the shell asks the vertex it passes nearest for as much more thickness.
+    """
+    skin = shell.triangle[shell.is_outer].unique()
+    wanted = torch.zeros_like(shell.thickness_m)
+    n_head = n_outside = 0
+    for frame in frames:
+        driving = data.driving(frame)
+        is_head = data.alpha(frame) * data.head_region(frame) > 0.5
+        is_outside = is_head & ~shell.covered(driving)
+        pixel = is_outside.flatten().nonzero()[:, 0]
+        n_head += int(is_head.sum())
+        n_outside += len(pixel)
+        if len(pixel) == 0:
+            continue
+        surface = shell.thickened(driving.vertices)[skin]
+        distance, nearest = reach_of_pixels(surface, *rays_of(driving, pixel))
+        vertex = skin[nearest]
+        asked = shell.thickness_m[vertex] + 1.1 * distance + GROWTH_MARGIN_M
+        # What lies further out is no hair.
+        near = asked < MAX_THICKNESS_M
+        wanted.scatter_reduce_(0, vertex[near], asked[near], "amax")
+    return Outside(n_outside / max(n_head, 1), wanted)
+
+
+def fit_shell(data: SubjectData, shell: Shell) -> None:
+    """Grow the shell until it holds the head's matte (hair, ears) of the training frames, and its anchors with it.
 
     Source: own.
     """
-    places = torch.linspace(0, len(data.train_frames) - 1, N_THICKNESS_FRAMES).round().long()
-    wanted = torch.zeros_like(shell.thickness_m)
-    for frame in data.train_frames[places.unique()].tolist():
-        driving = data.driving(frame)
-        head = data.alpha(frame) * data.head_region(frame)
-        missing = (head > 0.5).flatten()
-        inside = shell_rays(driving, shell).pixel.long()
-        missing[inside] = False
-        pixel = missing.nonzero()[:, 0]
-        if len(pixel) == 0:
-            continue
-        skin = shell.triangle[shell.is_outer].unique()
-        distance, nearest = reach_of_pixels(driving.vertices[skin], *rays_of(driving, pixel))
-        # What lies further out is no hair.
-        near = distance < MAX_THICKNESS_M
-        asked = 1.1 * distance[near] + 0.004
-        wanted.scatter_reduce_(0, skin[nearest[near]], asked, "amax")
-    shell.thickness_m.copy_(spread_thickness(data.neutral, wanted))
+    frames = data.spread_train_frames(N_SHELL_FRAMES)
+    outside = find_outside(data, shell, frames)
+    for _ in range(GROWTH_ROUNDS):
+        if not outside.wanted_m.any():
+            break
+        grown = spread_thickness(data.neutral, outside.wanted_m)
+        shell.thickness_m.copy_(torch.maximum(shell.thickness_m, grown))
+        outside = find_outside(data, shell, frames)
+    LOGGER.info(
+        "%.3g %% of the head's matte lies outside the shell (%d of %d training frames looked at)",
+        100 * outside.share,
+        len(frames),
+        len(data.train_frames),
+    )
     shell.anchor_offset_m.copy_(anchor_offsets(data.neutral, shell))
     shell.order.copy_(tree_order(data.neutral + shell.anchor_offset_m))

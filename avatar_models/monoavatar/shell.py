@@ -11,7 +11,7 @@ from avatar_models.monoavatar.neighbours import build_tree, nearest_vertices
 from head_geometry.cameras import pixel_rays, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import cut_height_m
-from head_geometry.rasteriser import depth_ranges
+from head_geometry.rasteriser import DepthRanges, depth_ranges
 
 INTERIOR_PARTS = ("eye_left", "eye_right", "teeth", "tongue", "mouth_cavity", "eye_socket")
 # How far the shell reaches beyond the mesh where the mattes ask for nothing more, metres.
@@ -79,6 +79,24 @@ class Shell(nn.Module):
         total.index_add_(0, self.triangle.flatten(), cross.repeat_interleave(3, 0))
         return nn.functional.normalize(total, dim=-1, eps=1e-12)
 
+    def thickened(self, vertices: Float[Tensor, "vertex 3"]) -> Float[Tensor, "vertex 3"]:
+        """Posed vertices pushed out along their normals by the shell's thickness, head axes, metres."""
+        return vertices + self.normals(vertices) * self.thickness_m[:, None]
+
+    def covered(self, driving: Driving) -> Bool[Tensor, "height width"]:
+        """True for the pixels whose rays meet the thickened skin: all that a head may fill.
+
+        Args:
+            driving: Driving signals of the frame; the camera is outside the head.
+        """
+        return torch.isfinite(self._skin_ranges(driving).last)
+
+    def _skin_ranges(self, driving: Driving) -> DepthRanges:
+        """Depths at which each pixel's ray meets the thickened skin, metres."""
+        placed = transform(driving.camera_from_head, self.thickened(driving.vertices))
+        outer = self.triangle[self.is_outer]
+        return depth_ranges(placed, outer, driving.intrinsics, driving.image_size)
+
     def bounds(
         self, driving: Driving
     ) -> tuple[
@@ -95,9 +113,7 @@ class Shell(nn.Module):
             driving: Driving signals of the frame; the camera is outside the head.
         """
         camera, size = driving.intrinsics, driving.image_size
-        thick = driving.vertices + self.normals(driving.vertices) * self.thickness_m[:, None]
-        outer = self.triangle[self.is_outer]
-        skin = depth_ranges(transform(driving.camera_from_head, thick), outer, camera, size)
+        skin = self._skin_ranges(driving)
         placed = transform(driving.camera_from_head, driving.vertices)
         mesh = depth_ranges(placed, self.triangle, camera, size)
         stretch = _ray_lengths(camera, size)

@@ -28,8 +28,7 @@ def seen_colours(data: SubjectData, shell: Shell) -> Float[Tensor, "vertex 3"]:
     """
     total = torch.zeros_like(data.neutral)
     weight = torch.zeros_like(data.neutral[:, :1])
-    places = torch.linspace(0, len(data.train_frames) - 1, N_FRAMES).round().long().unique()
-    for frame in data.train_frames[places].tolist():
+    for frame in data.spread_train_frames(N_FRAMES):
         driving = data.driving(frame)
         rotation, shift = driving.camera_from_head[:3, :3], driving.camera_from_head[:3, 3]
         placed = driving.vertices @ rotation.mT + shift

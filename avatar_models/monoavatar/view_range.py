@@ -40,9 +40,8 @@ class ViewRange(nn.Module):
 
     def measure(self, data: SubjectData) -> None:
         """Take the range from the poses of the training frames."""
-        places = torch.linspace(0, len(data.train_frames) - 1, N_FRAMES).round().long().unique()
         directions = []
-        for frame in data.train_frames[places].tolist():
+        for frame in data.spread_train_frames(N_FRAMES):
             driving = data.driving(frame)
             eye = torch.linalg.inv(driving.camera_from_head)[:3, 3]
             stride = -(-len(driving.vertices) // N_VERTICES)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from artifacts.errors import InputError
-from avatar_models.background import BackgroundLayer, spread
+from avatar_models.background import BackgroundLayer
 from avatar_models.dataset import SubjectData
 from avatar_models.interface import AvatarModel, Driving, Layers
 from avatar_models.nearest_frame.config import NearestFrameConfig
@@ -170,7 +170,7 @@ class NearestFrame(AvatarModel):
 
 def build_model(config: NearestFrameConfig, data: SubjectData) -> NearestFrame:
     """Store the training frames and what the metric needs of them."""
-    frames = spread(data.train_frames, config.max_frames)
+    frames = data.spread_train_frames(config.max_frames)
     first = data.driving(frames[0])
     model = NearestFrame(
         config, data.image_size, len(frames), first.code.shape[0], first.landmarks.shape[0]

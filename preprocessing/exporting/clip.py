@@ -175,8 +175,7 @@ def open_clip(
         InputError: they do not belong together, or the split leaves nothing.
     """
     fit = read_artifact(face_fit, FACE_FIT)
-    head = HeadModel.load(head_model)
-    _check_model(face_fit, fit, head_model, head)
+    head = HeadModel.load(head_model).of_subject(fit, face_fit)
     _check_origin(face_fit, {"frames": frames, "matte": matte, "head_model": head_model})
     count = len(fit["valid"])
     with open_artifact(frames, FRAMES) as images, open_artifact(matte, MATTE) as mattes:
@@ -195,7 +194,7 @@ def open_clip(
                 "choose another split or another clip"
             )
         yield FittedClip(
-            head=head.of_subject(fit),
+            head=head,
             head_name=head_model.stem,
             fit=fit,
             time_s=images.read("time_s"),
@@ -204,18 +203,6 @@ def open_clip(
             test=test,
             frames_reader=images,
             matte_reader=mattes,
-        )
-
-
-def _check_model(
-    face_fit: Path, fit: dict[str, np.ndarray], head_model: Path, head: HeadModel
-) -> None:
-    found = (fit["expression"].shape[1], fit["joint_rotation"].shape[1])
-    expected = (len(head.expression_name), len(head.joint_name))
-    if found != expected or len(fit["identity"]) > len(head.identity_std):
-        raise InputError(
-            f"{face_fit}: {found} expressions and joints, but {head_model} has {expected}; "
-            "give the head model that the clip was fitted with"
         )
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from head_geometry.camera_conventions import imavatar_from_camera
 from head_geometry.cameras import project, transform
+from head_geometry.rerooting import flame_stage
 from preprocessing.exporting.clip import FittedClip
-from preprocessing.exporting.flame_pose import flame_stage
 from preprocessing.exporting.folder import PictureWriter, write_json
 
 log = logging.getLogger(__name__)

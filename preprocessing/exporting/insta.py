@@ -14,12 +14,12 @@ from torch import Tensor
 from head_geometry.camera_conventions import pytorch3d_from_camera
 from head_geometry.cameras import transform
 from head_geometry.rasteriser import Raster, rasterise
+from head_geometry.rerooting import flame_pose
 from head_geometry.rotations import matrix_from_axis_angle
 from preprocessing.exporting.clip import FittedClip, Picture
-from preprocessing.exporting.flame_pose import flame_pose, padded
 from preprocessing.exporting.folder import PictureWriter, write_json
 from preprocessing.exporting.obj import triangle_lines, vertex_lines
-from preprocessing.exporting.vhap import camera_numbers
+from preprocessing.exporting.vhap import camera_numbers, padded
 
 DEPTH_UNIT_M = 0.001
 # Its canonical head opens the mouth by this turn of the jaw, or by the expression where there is no such joint.

@@ -12,9 +12,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from head_geometry.camera_conventions import edge_from_pixel_intrinsics, opengl_from_camera
+from head_geometry.rerooting import FlamePose, flame_stage
 from preprocessing.exporting.canvas import centred_canvas
 from preprocessing.exporting.clip import FittedClip, Picture
-from preprocessing.exporting.flame_pose import FlamePose, flame_stage, padded
 from preprocessing.exporting.folder import PictureWriter, write_json
 
 # Lengths of VHAP's own vectors.
@@ -81,6 +81,12 @@ def camera_numbers(intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]) -> d
     }
 
 
+def padded(values: Float[Tensor, "*batch own"], length: int) -> Float[Tensor, "*batch padded"]:
+    """Coefficients followed by zeros, at least ``length`` of them."""
+    missing = max(length - values.shape[-1], 0)
+    return torch.nn.functional.pad(values, (0, missing))
+
+
 def write_parameters(
     clip: FittedClip, pose: FlamePose, middle: Float[Tensor, "3"], folder: Path
 ) -> None:
@@ -96,8 +102,8 @@ def write_parameters(
     }
     moving = {
         "translation": pose.translation - middle,
-        "rotation": pose.rotation,
-        "neck_pose": pose.neck,
+        "rotation": pose.base,
+        "neck_pose": pose.carrier,
         "jaw_pose": pose.jaw,
         "eyes_pose": pose.eyes,
     }

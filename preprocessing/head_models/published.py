@@ -110,7 +110,6 @@ def head_arrays(head: PublishedHead, rig: Rig, part: Int[np.ndarray, " vertex"])
     identity, identity_std = unit_directions(head.identity)
     albedo = head.albedo or Albedo(np.zeros((0, 3)), np.zeros((0, 0, 3)))
     albedo_basis, albedo_std = unit_directions(albedo.basis)
-    names = ALL_PARTS if (part == ALL_PARTS.index("eye_socket")).any() else PARTS
     lower, upper = head.expression_range
     count = len(head.expression)
     real: dict[str, np.ndarray] = {
@@ -120,29 +119,46 @@ def head_arrays(head: PublishedHead, rig: Rig, part: Int[np.ndarray, " vertex"])
         "expression_basis": head.expression,
         "expression_lower": np.full(count, lower),
         "expression_upper": np.full(count, upper),
-        "joint_regressor": rig.joint_regressor,
-        "skin_weight": rig.skin_weight,
         "uv": texture.uv,
-        "pose_corrective": rig.pose_corrective,
-        "joint_expression": rig.joint_expression,
         "albedo_mean": albedo.mean,
         "albedo_basis": albedo_basis,
         "albedo_std": albedo_std,
     }
     whole: dict[str, np.ndarray] = {
-        "joint_parent": np.array([-1] + [0] * (len(rig.joint_name) - 1)),
         "triangle": head.triangle,
         "triangle_uv": texture.triangle_uv,
-        "vertex_part": part,
         "mirror_vertex": mirror,
+    }
+    arrays = _stored(real, whole) | {"expression_name": list(head.expression_name)}
+    return arrays | rig_arrays(rig, part)
+
+
+def rig_arrays(rig: Rig, part: Int[np.ndarray, " vertex"]) -> Arrays:
+    """Those datasets of the ``head_model`` artifact that say how the mesh moves and what its parts are.
+
+    Args:
+        rig: Joints.
+        part: Index into ALL_PARTS of every vertex.
+    """
+    names = ALL_PARTS if (part == ALL_PARTS.index("eye_socket")).any() else PARTS
+    real = {
+        "joint_regressor": rig.joint_regressor,
+        "skin_weight": rig.skin_weight,
+        "pose_corrective": rig.pose_corrective,
+        "joint_expression": rig.joint_expression,
+    }
+    whole = {
+        "joint_parent": np.array([-1] + [0] * (len(rig.joint_name) - 1)),
+        "vertex_part": part,
         "corrective_joint": np.array(rig.corrective_joint, np.int32),
     }
+    return _stored(real, whole) | {"joint_name": list(rig.joint_name), "part_name": list(names)}
+
+
+def _stored(real: dict[str, np.ndarray], whole: dict[str, np.ndarray]) -> Arrays:
     return {
         **{name: np.ascontiguousarray(array, np.float32) for name, array in real.items()},
         **{name: np.ascontiguousarray(array, np.int32) for name, array in whole.items()},
-        "expression_name": list(head.expression_name),
-        "joint_name": list(rig.joint_name),
-        "part_name": list(names),
     }
 
 

@@ -82,26 +82,28 @@ def test_equal_arrays_give_equal_bytes(tmp_path: Path):
 
 def test_equal_streams_give_equal_bytes(tmp_path: Path):
     for name in ("one.h5", "two.h5"):
-        write_in_pieces(tmp_path / name, "lzf")
+        write_in_pieces(tmp_path / name, compressed=True)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
-def write_in_pieces(path: Path, compression: str | None) -> None:
+def write_in_pieces(path: Path, compressed: bool) -> None:
     arrays = toy_arrays()
     with open_writer(path, SPEC, {}) as writer:
-        writer.append("points", arrays["points"][:1], compression)
-        writer.append("points", arrays["points"][1:], compression)
+        writer.append("points", arrays["points"][:1], compressed)
+        writer.append("points", arrays["points"][1:], compressed)
         for name in ("valid", "name", "title"):
             writer.put(name, arrays[name])
 
 
-@pytest.mark.parametrize("compression", [None, "lzf", "gzip"])
-def test_frames_may_be_appended_piece_by_piece(tmp_path: Path, compression: str | None):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_frames_may_be_appended_piece_by_piece(tmp_path: Path, compressed: bool):
     path = tmp_path / "toy.h5"
-    write_in_pieces(path, compression)
+    write_in_pieces(path, compressed)
     np.testing.assert_array_equal(read_artifact(path, SPEC)["points"], toy_arrays()["points"])
     with h5py.File(path) as file:
         assert file["points"].chunks == (1, 3, 2)
+        # Another filter might not give equal bytes for equal data.
+        assert file["points"].compression == ("gzip" if compressed else None)
 
 
 def test_frames_are_read_by_slice(toy: Path):
@@ -225,7 +227,7 @@ def test_a_truncated_file_is_refused(toy: Path, keep: float):
 
 def test_damaged_chunks_are_refused(tmp_path: Path):
     path = tmp_path / "toy.h5"
-    write_in_pieces(path, "gzip")
+    write_in_pieces(path, compressed=True)
     with h5py.File(path) as file:
         offset = file["points"].id.get_chunk_info(0).byte_offset
     damaged = bytearray(path.read_bytes())

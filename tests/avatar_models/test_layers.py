@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from avatar_models.background import BackgroundLayer, spread
+from avatar_models.background import BackgroundLayer
 from avatar_models.fill import dilate, fill_nearest, fill_smoothly, masked_median
 from avatar_models.torso import TorsoLayer
 
@@ -53,9 +53,13 @@ def test_dilation():
     assert torch.equal(dilate(mask, 0), mask)
 
 
-def test_frames_are_spread_evenly():
-    assert spread(torch.arange(10), 4) == [0, 3, 6, 9]
-    assert spread(torch.arange(3), 4) == [0, 1, 2]
+def test_frames_are_spread_evenly(toy_data):
+    frames = toy_data.train_frames.tolist()
+    some = toy_data.spread_train_frames(4)
+    assert (some[0], some[-1], len(some)) == (frames[0], frames[-1], 4)
+    gaps = torch.tensor([frames.index(frame) for frame in some]).diff()
+    assert int(gaps.max() - gaps.min()) <= 1
+    assert toy_data.spread_train_frames(1000) == frames
 
 
 def test_background_is_found_and_filled(toy, toy_data):

@@ -65,14 +65,12 @@ def test_sync_and_light_of_another_clip_are_refused(options, tmp_path):
 def test_a_fit_of_another_head_model_is_refused(options):
     fit = read_artifact(options.face_fit, FACE_FIT)
     change_fit(options.face_fit, joint_rotation=np.zeros((N_FRAMES, 5, 3), np.float32))
-    with pytest.raises(
-        InputError, match=r"5 joints and 6 identities, but the head model has 4 and 6"
-    ):
+    with pytest.raises(InputError, match=r"5 joints and 6 identities, but the head model has 5, 4"):
         toy_review(options)
     write_artifact(
         options.face_fit, FACE_FIT, fit | {"expression": fit["expression"][:, :3]}, BY_TEST
     )
-    with pytest.raises(InputError, match=r"3 expressions, but the head model has 5"):
+    with pytest.raises(InputError, match=r"3 expressions, .* but the head model has 5"):
         toy_review(options)
 
 

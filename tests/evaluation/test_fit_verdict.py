@@ -14,22 +14,22 @@ def in_step(**changes):
     return sync | changes
 
 
-GOOD = {name: criterion.good for name, criterion in CRITERIA.items()}
+GOOD = {name: criterion.bound.good for name, criterion in CRITERIA.items()}
 
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_a_criterion_is_good_up_to_its_bound_and_worse_beyond(name):
-    criterion = CRITERIA[name]
-    worse = -1 if criterion.more_is_better else 1
-    assert criterion.level(criterion.good) == "good"
-    assert criterion.level(criterion.good - worse * 0.01) == "good"
-    assert criterion.level(criterion.good + worse * 1e-6) == "usable"
-    if criterion.usable is None:
-        assert criterion.level(criterion.good + worse * 1e6) == "usable"
+    bound = CRITERIA[name].bound
+    worse = -1 if bound.more_is_better else 1
+    assert bound.level(bound.good) == "good"
+    assert bound.level(bound.good - worse * 0.01) == "good"
+    assert bound.level(bound.good + worse * 1e-6) == "usable"
+    if bound.usable is None:
+        assert bound.level(bound.good + worse * 1e6) == "usable"
     else:
-        assert worse * (criterion.usable - criterion.good) > 0
-        assert criterion.level(criterion.usable) == "usable"
-        assert criterion.level(criterion.usable + worse * 1e-6) == "film again"
+        assert worse * (bound.usable - bound.good) > 0
+        assert bound.level(bound.usable) == "usable"
+        assert bound.level(bound.usable + worse * 1e-6) == "film again"
 
 
 def test_a_clip_that_is_good_in_everything_is_good_and_needs_no_advice():

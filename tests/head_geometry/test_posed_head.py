@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from artifacts.errors import InputError
 from artifacts.kinds import HEAD_MODEL
 from artifacts.store import write_artifact
 from head_geometry.head_model import HeadModel
@@ -68,6 +71,25 @@ def model(arrays, tmp_path):
     path = tmp_path / "head.h5"
     write_artifact(path, HEAD_MODEL, arrays, {})
     return HeadModel.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("expression", (2, 99)), ("joint_rotation", (2, 99, 3)), ("identity", (99,))],
+)
+def test_a_fit_is_that_of_its_head_model(model, name, shape):
+    fit = {
+        "identity": np.zeros(len(model.identity_std), np.float32),
+        "expression": np.zeros((2, len(model.expression_name)), np.float32),
+        "joint_rotation": np.zeros((2, len(model.joint_name), 3), np.float32),
+        "vertex_offset": np.full(model.template.shape, 0.5, np.float32),
+        "expression_offset": np.zeros((0, 0, 3), np.float32),
+    }
+    ours = model.of_subject(fit, Path("fit.h5"))
+    torch.testing.assert_close(ours.template, model.template + 0.5)
+    fit[name] = np.zeros(shape, np.float32)
+    with pytest.raises(InputError, match=r"fit\.h5: .*99 .*give the head model of the fit"):
+        model.of_subject(fit, Path("fit.h5"))
 
 
 def reference_vertices(arrays, identity, expression, turns):

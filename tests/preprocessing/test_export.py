@@ -85,7 +85,7 @@ def test_a_fit_of_another_head_model(clip, tmp_path):
         for name in ("expression_basis", "expression_name", "expression_lower", "expression_upper")
     }
     path = rewritten(clip, "head_model", HEAD_MODEL, tmp_path, **fewer)
-    with pytest.raises(InputError, match="give the head model that the clip was fitted with"):
+    with pytest.raises(InputError, match="give the head model of the fit"):
         export(clip, tmp_path / "out", head_model=path)
 
 

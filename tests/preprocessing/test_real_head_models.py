@@ -27,7 +27,7 @@ def built(tmp_path_factory, shared_data):
                 out=folder / f"{source}.h5",
                 source=source,
                 file=shared_data / "head_models" / name,
-                portraits=55,
+                portraits=50,
                 held_out=0,
                 portrait_size_px=192,
             )
