@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from head_geometry.images import DISPLAY_GAMMA
-from preprocessing.fitting.photometric import Appearance, View
+from preprocessing.fitting.photometric import Appearance, View, fit_light
 
 _ROUNDS = 4
+_LIGHT_ROUNDS = 2
 # Skin of one tone explains most of the face; what is this much brighter or darker is brows, lips, beard.
 _TONE_SCALE = 0.25
 # Deviation from a light without direction, in shares of it.
@@ -35,8 +36,13 @@ def estimate_appearance(views: list[View], is_face: Float[Tensor, " point"]) -> 
     weight = torch.stack([view.weight for view in views])
     light = _estimate_light(linear, shading, weight * is_face)
     unlit = linear / (shading @ light).clamp_min(0.05)
-    albedo, trust = _robust_mean(unlit, weight)
-    return Appearance(albedo, trust, light)
+    appearance = Appearance(*_robust_mean(unlit, weight), light)
+    for _ in range(_LIGHT_ROUNDS):
+        # The light of a frame may be another (an exposure that jumps): each is taken off by its own.
+        own = torch.stack([fit_light(view, appearance, view.weight) for view in views])
+        unlit = linear / (shading @ own).clamp_min(0.05)
+        appearance = Appearance(*_robust_mean(unlit, weight), light)
+    return appearance
 
 
 def _estimate_light(linear: Tensor, shading: Tensor, weight: Tensor) -> Float[Tensor, "9 3"]:

@@ -31,8 +31,12 @@ _LEAST_ALPHA = 0.9
 _LEAST_SIGMA = 0.02
 # Residuals beyond this many sigmas lose influence.
 _ROBUST_SCALE = 2.0
-# Expected change of a frame's light from the clip's, in shares of it.
-_LIGHT_STD = 0.05
+# Expected change of a frame's light from the clip's, in shares of it. What changes by more than a few times this (a
+# lamp that is switched, an exposure that jumps) is taken for real: Student's t with this many degrees of freedom.
+_LIGHT_STD, _LIGHT_FREEDOM = 0.05, 3.0
+_LIGHT_ROUNDS = 4
+# As many points tell the light of a frame well enough.
+_LIGHT_POINTS = 1500
 
 
 @dataclass(frozen=True)
@@ -145,25 +149,42 @@ def explain(view: View, appearance: Appearance) -> Explained:
 def fit_light(
     view: View, appearance: Appearance, weight: Float[Tensor, " point"]
 ) -> Float[Tensor, "9 3"]:
-    """The frame's light: near the clip's, as the points seen ask for.
+    """The frame's light: the clip's, brighter or darker in each channel, and a little different all around.
 
-    Source: own (ridge regression around the clip's light).
+    Source: own (ridge regression around the clip's light, iteratively reweighted so that few large changes pass).
     """
-    linear = view.value[:, :3].clamp_min(1e-3) ** DISPLAY_GAMMA
-    expected = appearance.albedo * (view.shading @ appearance.light)
-    # Errors count as they are seen: dark ones more.
-    steep = expected.clamp_min(1e-2) ** (1 / DISPLAY_GAMMA - 1) / DISPLAY_GAMMA
-    size = (steep * (linear - expected)).abs().mean(-1)
-    robust = weight / (1 + (size / 0.05) ** 2) ** 2
-    basis = appearance.albedo[:, None] * view.shading[..., None] * steep[:, None]
-    target = steep * (linear - expected)
-    gram = torch.einsum("p,pic,pjc->cij", robust, basis, basis)
-    right = torch.einsum("p,pic,pc->ci", robust, basis, target)
-    total = robust.sum().clamp_min(1e-6)
-    size_of_light = appearance.light[0].mean().abs().clamp_min(1e-3)
-    ridge = total * (0.02 / (_LIGHT_STD * size_of_light)) ** 2 / 400
-    gram = gram + ridge * torch.eye(9)
-    return appearance.light + torch.linalg.solve(gram, right).T
+    used = (weight > 0).nonzero()[:, 0]
+    used = used[:: max(1, len(used) // _LIGHT_POINTS)]
+    albedo, shading, weight = appearance.albedo[used], view.shading[used], weight[used, None]
+    linear = view.value[used, :3].clamp_min(1e-3) ** DISPLAY_GAMMA
+    start = appearance.light * _gain(linear, albedo * (shading @ appearance.light))
+    spread = _LIGHT_STD * start[0].mean().abs().clamp_min(1e-3)
+    # The points together count as 400 with a noise of 0.02.
+    precision = weight.sum().clamp_min(1e-6) * (0.02 / spread) ** 2 / 400
+    change, loose = torch.zeros_like(start), torch.ones_like(start)
+    for _ in range(_LIGHT_ROUNDS):
+        expected = albedo * (shading @ (start + change))
+        # Errors count as they are seen: dark ones more.
+        steep = expected.clamp_min(1e-2) ** (1 / DISPLAY_GAMMA - 1) / DISPLAY_GAMMA
+        size = (steep * (linear - expected)).abs().mean(-1, keepdim=True)
+        robust = weight / (1 + (size / 0.05) ** 2) ** 2 * steep**2
+        rows = (robust * albedo**2).T[..., None] * shading
+        gram = shading.T @ rows + torch.diag_embed((precision * loose).T)
+        target = linear - albedo * (shading @ start)
+        right = shading.T @ (robust * albedo * target)
+        change = torch.linalg.solve(gram, right.T).T
+        loose = (1 + 1 / _LIGHT_FREEDOM) / (1 + (change / spread) ** 2 / _LIGHT_FREEDOM)
+    return start + change
+
+
+def _gain(
+    linear: Float[Tensor, "point 3"], expected: Float[Tensor, "point 3"]
+) -> Float[Tensor, "3"]:
+    """How much brighter than expected the points are in each channel: the median."""
+    told = (expected > 1e-2).all(-1)
+    if not bool(told.any()):
+        return torch.ones(3)
+    return (linear[told] / expected[told]).median(0).values.clamp(0.05, 20)
 
 
 @dataclass(frozen=True)
