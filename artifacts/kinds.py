@@ -309,7 +309,8 @@ FACE_FIT = ArtifactSpec(
             "bool",
             ("frame",),
             "1",
-            "False where no landmarks were found and the frame was filled in from its neighbours.",
+            "False where the frame was filled in from its neighbours: no landmarks were found, or the head does not explain "
+            "those found or the picture (a hand or an object before the face, a profile).",
         ),
         "torso_from_reference": ArraySpec(
             "float64",

@@ -164,6 +164,7 @@ def overlay_film(review: Review, max_frames: int) -> tuple[Film, str]:
         for frame in tqdm(shown, "overlay", unit="frame"):
             image = resize_exactly(reader.read("image", np.s_[int(frame)]), review.clip.size)
             state = "" if review.tracked[frame] else ", filled in"
+            state = ", not explained, filled in" if review.doubted[frame] else state
             first, *others = drawer.labels
             top = label_strip([f"{first}, frame {frame}{state}", *others], side)
             yield stack_rows([top, tile_row(drawer.tiles(image, int(frame)), side)])

@@ -12,6 +12,7 @@ import numpy as np
 from artifacts.kinds import FRAMES
 from artifacts.step import run_step
 from artifacts.store import open_artifact
+from artifacts.stretches import name_frames
 from artifacts.text_files import write_whole
 from evaluation.fit_pictures import albedo_sheet, overlay_film, shape_sheet, worst_sheet
 from evaluation.fit_plots import plot_expressions, plot_poses, plot_sync, plot_time
@@ -26,7 +27,6 @@ from evaluation.fit_review import (
 from evaluation.fit_verdict import Verdict, judge
 from evaluation.report_files import origin_of
 from evaluation.report_page import library_versions, page_environment
-from evaluation.report_plots import runs
 from head_geometry.head_model import HeadModel
 
 LOGGER = logging.getLogger(__name__)
@@ -77,20 +77,18 @@ def clip_facts(review: Review) -> dict[str, str]:
         face_px = float(np.median(review.face_px[review.found]))
         filmed_px = face_px * review.source_px_per_px
         facts["face"] = f"{face_px:.0f} px wide ({filmed_px:.0f} px as filmed)"
-    lost = [
-        f"{start} to {stop - 1}" if stop - start > 1 else str(start)
-        for start, stop in runs(~review.tracked)
-    ]
-    if lost:
-        more = f" and {len(lost) - 8} more stretches" if len(lost) > 8 else ""
-        facts["filled in"] = f"frames {', '.join(lost[:8])}{more}"
+    if not review.tracked.all():
+        facts["filled in"] = name_frames(~review.tracked)
+    if review.doubted.any():
+        facts["not explained by the head"] = name_frames(review.doubted)
     return facts
 
 
 def gather(options: Options, review: Review) -> dict[str, Any]:
     """All that the page's template shows, but for the provenance."""
     measures = measure(review)
-    verdict = judge(clip_values(review, measures), review.sync)
+    notes = {"unexplained": name_frames(review.doubted)}
+    verdict = judge(clip_values(review, measures), review.sync, notes)
     film, film_note = overlay_film(review, max(1, round(options.max_video_s * review.rate_hz)))
     worst = worst_frames(review)
     tracked = bool(review.tracked.any())

@@ -16,9 +16,9 @@ from artifacts.errors import InputError
 from artifacts.kinds import FRAMES, LANDMARKS, MATTE, SYNC
 from artifacts.splits import split_frames
 from artifacts.store import open_artifact, read_artifact
+from artifacts.stretches import runs
 from evaluation.face_openings import eye_opening, mouth_opening
 from evaluation.metrics.coefficients import FRONTAL
-from evaluation.report_plots import runs
 from evaluation.report_subject import head_angles
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
@@ -89,6 +89,11 @@ class Review:
     def tracked(self) -> Bool[np.ndarray, " frame"]:
         """True for the frames that were tracked, not filled in."""
         return self.clip.fit["valid"]
+
+    @property
+    def doubted(self) -> Bool[np.ndarray, " frame"]:
+        """True for the frames in which a face was found that the fit did not believe."""
+        return self.found & ~self.tracked
 
 
 def read_review(
@@ -217,6 +222,7 @@ def clip_values(review: Review, measures: Measures) -> dict[str, float]:
     }
     if not (tracked & review.found).any():
         return values
+    values["unexplained"] = float(review.doubted.mean())
     values["nme"] = float(np.median(fit["nme"][tracked]))
     if review.has_outline:
         iou = fit["outline_iou"]

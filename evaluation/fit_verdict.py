@@ -83,6 +83,13 @@ CRITERIA: dict[str, Criterion] = {
         why="frames without a face are filled in and teach nothing",
         advice="Keep the whole face in the picture, light it, and keep hands and objects away from it.",
     ),
+    "unexplained": Criterion(
+        "Nothing before the face",
+        "{} of the frames are not explained by the head: a hand or an object before the face, or a profile?",
+        at_most("{:.1%}", 0.01, 0.2),
+        why="such frames are filled in, left out of the training, and missed by the avatar",
+        advice="Keep hands, cups and microphones away from the face, and do not turn to a full profile.",
+    ),
     "length": Criterion(
         "Length",
         "{}",
@@ -227,12 +234,17 @@ class Verdict:
         return [found.advice for level in order for found in self.findings if found.level == level]
 
 
-def judge(values: Mapping[str, float], sync: Mapping[str, np.ndarray] | None) -> Verdict:
+def judge(
+    values: Mapping[str, float],
+    sync: Mapping[str, np.ndarray] | None,
+    notes: Mapping[str, str] | None = None,
+) -> Verdict:
     """Judge a clip.
 
     Args:
         values: Criterion to value, see :func:`evaluation.fit_review.clip_values`; others are not judged.
         sync: Arrays of the ``sync`` artifact; None without one.
+        notes: What is to be added to the text of a criterion that is not good: which frames, say.
     """
     findings = []
     for name, criterion in CRITERIA.items():
@@ -242,6 +254,8 @@ def judge(values: Mapping[str, float], sync: Mapping[str, np.ndarray] | None) ->
         level = bound.level(values[name])
         advice = "" if level == "good" else criterion.advice
         text = criterion.text.format(bound.form.format(values[name]))
+        if level != "good" and notes is not None and name in notes:
+            text = f"{text} ({notes[name]})"
         findings.append(Finding(criterion.title, level, text, bound.wanted, criterion.why, advice))
     if sync is not None:
         findings.append(sync_finding(sync))

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from artifacts.stretches import runs
+
 # Replaced by the page's text colour in the finished SVG.
 INK = "#010203"
 STYLE: dict[Any, Any] = {
@@ -107,12 +109,6 @@ def plot_curves(
         if len(curves) > 1 or curves[0].label:
             figure.legend(loc="outside upper left", ncols=4, fontsize=9)
         return to_svg(figure, f"{y_label} over {x_label}")
-
-
-def runs(flags: Bool[np.ndarray, " frame"]) -> list[tuple[int, int]]:
-    """Stretches of True as (first, one past the last)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
 def _break_gaps(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from artifacts.errors import InputError
 from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS, MATTE
 from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
+from artifacts.stretches import name_frames
 from head_geometry.cameras import resize_intrinsics
 from head_geometry.head_model import HeadModel
 from head_geometry.landmark_sets import landmark_set_of
@@ -26,10 +27,11 @@ from preprocessing.fitting.clip import (
     Subject,
     describe_fit,
     fit_frames,
-    fit_subject,
     observe,
     weigh,
 )
+from preprocessing.fitting.doubt import ClipLandmarks, fit_believed, without
+from preprocessing.fitting.landmarks import eye_corner_distance_px
 from preprocessing.fitting.model import make_landmark_model
 from preprocessing.fitting.normal import NormalBuilder
 from preprocessing.fitting.refine import PHOTOMETRIC, Looks, PhotometricFit
@@ -76,6 +78,8 @@ class Fitted:
     torso: Torso
     vertex_offset: Float[np.ndarray, "any_vertex 3"]
     expression_offset: Float[np.ndarray, "own_expression own_vertex 3"]
+    valid: Bool[np.ndarray, " frame"]
+    """False where no face was found, or not believed, and the frame was filled in."""
     looks: Looks | None
     """Only after a photometric fit."""
 
@@ -100,7 +104,7 @@ def main(options: Options) -> None:
         fitted = fit_render(read_artifact(options.subject_fit, FACE_FIT), head, landmarks, settings)
     fit = fitted.fit
     seconds = time.perf_counter() - started
-    nme = 0.0 if faceless else float(np.median(fit.nme[landmarks["valid"]]))
+    nme = 0.0 if faceless else float(np.median(fit.nme[fitted.valid]))
     log.info("%d frames in %.1f s, median NME %.4f", len(fit.nme), seconds, nme)
     named = {"landmarks": options.landmarks, "head_model": options.head_model}
     named |= {
@@ -130,13 +134,13 @@ def make_settings(options: Options) -> FitSettings:
     )
 
 
-def fit_clip(
+def read_landmarks(
     options: Options, head: HeadModel, landmarks: dict[str, np.ndarray], settings: FitSettings
-) -> Fitted:
-    """Fit subject and frames of a clip, to landmarks and, if wanted, to its pictures, and follow its torso.
+) -> ClipLandmarks:
+    """The landmarks of a clip in the terms of the fit.
 
     Raises:
-        InputError: frames or mattes are missing or belong to other landmarks.
+        InputError: frames are missing or belong to other landmarks.
     """
     if options.frames is None:
         raise InputError("face_fit needs --frames (or --subject-fit for renders)")
@@ -156,15 +160,28 @@ def fit_clip(
     model = weigh(make_landmark_model(head, settings.identities, found), settings)
     points = landmarks["points"][..., :2].astype(np.float64)
     seen = observe(model, points, landmarks["valid"], centre, settings)
-    builder = NormalBuilder(model)
-    subject = fit_subject(builder, seen, focal_px, settings)
-    state = fit_frames(builder, subject, seen, settings)
+    corners = np.where(landmarks["valid"], eye_corner_distance_px(points, found), 1.0)
+    return ClipLandmarks(model, seen, torch.from_numpy(corners), focal_px)
+
+
+def fit_clip(
+    options: Options, head: HeadModel, landmarks: dict[str, np.ndarray], settings: FitSettings
+) -> Fitted:
+    """Fit subject and frames of a clip, to landmarks and, if wanted, to its pictures, and follow its torso.
+
+    Raises:
+        InputError: frames or mattes are missing or belong to other landmarks.
+    """
+    clip = read_landmarks(options, head, landmarks, settings)
+    model, points = clip.model, landmarks["points"][..., :2].astype(np.float64)
+    state, seen = fit_believed(clip, clip.seen, settings)
     offset, own = np.zeros((len(head.template), 3), np.float32), np.zeros((0, 0, 3), np.float32)
-    if options.matte is None:
+    if options.frames is None or options.matte is None:
         if options.photometric != "none":
             raise InputError("face_fit needs --matte for --photometric; give it, or none")
         fit = describe_fit(head, model, state, seen, points)
-        return Fitted(fit, no_torso(len(points)), offset, own, None)
+        report_doubtful(landmarks["valid"] & ~seen.valid.numpy())
+        return Fitted(fit, no_torso(len(points)), offset, own, seen.valid.numpy(), None)
     with (
         open_artifact(options.frames, FRAMES) as frames,
         open_artifact(options.matte, MATTE) as matte,
@@ -177,12 +194,29 @@ def fit_clip(
         looks = None
         if options.photometric != "none":
             chosen = settings, PHOTOMETRIC[options.photometric]
-            track, looks = PhotometricFit(head, seen, (frames, matte), chosen).run(model, state)
+            photometric = PhotometricFit(head, seen, (frames, matte), chosen)
+            doubtful = photometric.doubtful_frames(model, state)
+            if doubtful.any():
+                state, seen = fit_believed(clip, without(seen, doubtful), settings)
+                photometric = PhotometricFit(head, seen, (frames, matte), chosen)
+            track, looks = photometric.run(model, state)
             head, model, state = track.head, track.model, track.state
             offset, own = track.vertex_offset.numpy(), track.expression_offset.numpy()
         fit = describe_fit(head, model, state, seen, points)
-        torso = follow_torso(frames, matte, head, fit, landmarks["valid"])
-    return Fitted(fit, torso, offset, own, looks)
+        valid = seen.valid.numpy()
+        torso = follow_torso(frames, matte, head, fit, valid)
+    report_doubtful(landmarks["valid"] & ~valid)
+    return Fitted(fit, torso, offset, own, valid, looks)
+
+
+def report_doubtful(doubtful: Bool[np.ndarray, " frame"]) -> None:
+    """Say which frames were filled in although landmarks were found in them."""
+    if doubtful.any():
+        log.warning(
+            "%s not explained by the head (a hand or an object before the face, or a profile?) and filled in: "
+            "they count for nothing and are marked as not valid",
+            name_frames(doubtful),
+        )
 
 
 def fit_render(
@@ -207,7 +241,8 @@ def fit_render(
     )
     identities = int(np.flatnonzero(held["identity"])[-1]) + 1 if held["identity"].any() else 1
     if not landmarks["valid"].any():
-        return Fitted(rest_fit(held, frames, intrinsics.numpy()), torso, offset, own, None)
+        at_rest = rest_fit(held, frames, intrinsics.numpy())
+        return Fitted(at_rest, torso, offset, own, landmarks["valid"], None)
     found = landmark_set_of(landmarks["points"].shape[1], "landmarks of the renders")
     if len(held["landmark_offset"]) != found.count:
         raise InputError(
@@ -224,7 +259,7 @@ def fit_render(
     seen = observe(model, points, landmarks["valid"], intrinsics[:2, 2], settings)
     state = fit_frames(NormalBuilder(model), subject, seen, settings)
     fit = describe_fit(head, model, state, seen, points)
-    return Fitted(fit, torso, offset, own, None)
+    return Fitted(fit, torso, offset, own, landmarks["valid"], None)
 
 
 def rest_fit(
@@ -255,7 +290,7 @@ def artifact_arrays(fitted: Fitted, landmarks: dict[str, np.ndarray]) -> dict[st
         "image_size": landmarks["image_size"].astype(np.int32),
         "landmark_offset": fit.landmark_offset.astype(np.float32),
         "nme": fit.nme.astype(np.float32),
-        "valid": landmarks["valid"],
+        "valid": fitted.valid,
         "vertex_offset": fitted.vertex_offset,
         "expression_offset": fitted.expression_offset,
         "outline_iou": np.zeros(frames, np.float32),

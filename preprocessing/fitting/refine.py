@@ -33,6 +33,7 @@ from preprocessing.fitting.clip import (
     offset_precision,
     weigh,
 )
+from preprocessing.fitting.doubt import PHOTOMETRIC_DOUBT, find_doubtful
 from preprocessing.fitting.expressions import find_own_expressions, spread_over_mesh
 from preprocessing.fitting.model import FitState, LandmarkModel, make_landmark_model
 from preprocessing.fitting.normal import (
@@ -173,6 +174,26 @@ class PhotometricFit:
             # Once more from the better frames, with each landmark's own offset; nothing else moves.
             track = self._own_expressions(track)
             return track, self._looks(track)
+
+    def doubtful_frames(self, model: LandmarkModel, state: FitState) -> Bool[np.ndarray, " frame"]:
+        """Frames whose pictures the head does not explain, before anything is refined."""
+        track = Track(
+            self.base, torch.zeros_like(self.base.template), torch.zeros(0, 0, 3), model, state
+        )
+        reader, valid = self.readers[0], self.seen.valid.numpy()
+        skin, appearance = self.appearance(track, reader)
+        poser = self._poser(track, reader)
+
+        def error(frame: int) -> float:
+            if not valid[frame]:
+                return 0.0
+            posed = poser.pose(state, frame)
+            view = view_points(skin.head, skin.points, posed, reader.read(frame))
+            return explain(view, appearance).error
+
+        with claim_cores() as cores, ThreadPoolExecutor(cores) as pool:
+            errors = np.array(list(pool.map(error, range(len(valid)))))
+        return find_doubtful(valid, errors, PHOTOMETRIC_DOUBT)
 
     # ---- the subject ------------------------------------------------------------------------
 

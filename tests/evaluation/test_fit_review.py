@@ -11,6 +11,7 @@ from artifacts.errors import InputError
 from artifacts.kinds import FACE_FIT, FRAMES, LANDMARKS
 from artifacts.store import read_artifact, write_artifact
 from evaluation.face_openings import eye_opening, mouth_opening
+from evaluation.fit_report import clip_facts
 from evaluation.fit_review import (
     clip_values,
     count_blinks,
@@ -173,6 +174,19 @@ def test_every_value_has_its_criterion_and_a_landmark_fit_lacks_what_it_does_not
     assert values["length"] == pytest.approx(24 / 25)
     assert values["light"] == 0
     assert values["outline"] == pytest.approx(0.96)
+
+
+def test_frames_with_a_face_that_the_fit_did_not_believe_are_told(options):
+    valid = read_artifact(options.face_fit, FACE_FIT)["valid"]
+    assert not toy_review(options).doubted.any()
+    valid[15:18] = False
+    change_fit(options.face_fit, valid=valid)
+    review = toy_review(options)
+    assert np.flatnonzero(review.doubted).tolist() == [15, 16, 17]
+    assert clip_values(review, measure(review))["unexplained"] == 3 / N_FRAMES
+    facts = clip_facts(review)
+    assert facts["not explained by the head"] == "frames 15 to 17"
+    assert facts["filled in"] == "frames 3 to 4, 9, 15 to 17"
 
 
 def test_a_clip_without_a_face_has_little_to_say(options):

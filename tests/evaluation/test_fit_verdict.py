@@ -57,6 +57,16 @@ def test_what_was_not_measured_is_not_judged():
     assert verdict.findings[0].wanted == "at least 98.0%"
 
 
+def test_frames_that_are_not_explained_are_named():
+    verdict = judge(GOOD | {"unexplained": 0.1}, None, {"unexplained": "frames 40 to 65"})
+    text = verdict.findings[1].text
+    assert text.startswith("10.0% of the frames are not explained by the head: a hand or an object")
+    assert text.endswith("(frames 40 to 65)")
+    assert verdict.sentence.endswith("more care for: nothing before the face.")
+    good = judge(GOOD | {"unexplained": 0.0}, None, {"unexplained": "no frame"})
+    assert "(" not in good.findings[1].text
+
+
 def test_sound_out_of_step_is_mended_by_a_shift_not_by_filming():
     out = in_step(is_out_of_step=np.array(True), audio_shift_s=np.array(-0.16))
     verdict = judge(GOOD, out)

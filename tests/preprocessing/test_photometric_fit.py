@@ -92,6 +92,27 @@ def test_colour_and_light_are_told_apart(film, at_truth):
     assert float(np.median(errors)) < 0.012
 
 
+@pytest.mark.parametrize("change", ["half", "warm", "mirrored"])
+def test_the_light_of_a_frame_may_jump(at_truth, change):
+    *_, views, appearance = at_truth
+    new = appearance.light.clone()
+    if change == "mirrored":
+        new[[3, 4, 7]] *= -1
+    new = new * {"half": 0.5, "warm": torch.tensor([1.2, 0.8, 0.4])}.get(change, 1.0)
+    view = views[5]
+    lit = (appearance.albedo * (view.shading @ new)).clamp_min(1e-4) ** (1 / 2.2)
+    relit = replace(view, value=torch.cat([lit, view.value[:, 3:]], 1))
+    explained = explain(relit, appearance)
+    assert explained.error < 0.004
+    towards = _basis_towards_camera()
+    torch.testing.assert_close(towards @ explained.light, towards @ new, rtol=0.03, atol=0)
+    # A tenth of the skin covered by something bright changes little.
+    covered = relit.value.clone()
+    covered[::10, :3] = 0.95
+    again = explain(replace(relit, value=covered), appearance).light
+    torch.testing.assert_close(towards @ again, towards @ new, rtol=0.06, atol=0)
+
+
 def _basis_towards_camera():
     from preprocessing.fitting.appearance import irradiance_towards_camera
 
