@@ -23,6 +23,12 @@ class SurfacePoints:
     corner: Int[Tensor, "point 3"]
     barycentric: Float[Tensor, "point 3"]
 
+    def to(self, device: torch.device) -> SurfacePoints:
+        """The same places on another device."""
+        return SurfacePoints(
+            self.face.to(device), self.corner.to(device), self.barycentric.to(device)
+        )
+
     def at(
         self, field: Float[Tensor, "*batch vertex channel"]
     ) -> Float[Tensor, "*batch point channel"]:

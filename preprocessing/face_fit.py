@@ -19,6 +19,7 @@ from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
 from artifacts.stretches import name_frames
 from head_geometry.cameras import resize_intrinsics
+from head_geometry.devices import find_device
 from head_geometry.head_model import HeadModel
 from head_geometry.landmark_sets import landmark_set_of
 from preprocessing.fitting.clip import (
@@ -68,6 +69,8 @@ class Options:
     """Estimate a personal offset for every landmark."""
     photometric: Literal["none", "light", "full"] = "none"
     """How much the pictures say besides the landmarks: nothing, little work or much (needs --frames and --matte)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the pictures are looked at."""
 
 
 @dataclass(frozen=True)
@@ -194,11 +197,12 @@ def fit_clip(
         looks = None
         if options.photometric != "none":
             chosen = settings, PHOTOMETRIC[options.photometric]
-            photometric = PhotometricFit(head, seen, (frames, matte), chosen)
+            device = find_device(options.device)
+            photometric = PhotometricFit(head, seen, (frames, matte), chosen, device)
             doubtful = photometric.doubtful_frames(model, state)
             if doubtful.any():
                 state, seen = fit_believed(clip, without(seen, doubtful), settings)
-                photometric = PhotometricFit(head, seen, (frames, matte), chosen)
+                photometric = PhotometricFit(head, seen, (frames, matte), chosen, device)
             track, looks = photometric.run(model, state)
             head, model, state = track.head, track.model, track.state
             offset, own = track.vertex_offset.numpy(), track.expression_offset.numpy()

@@ -292,6 +292,8 @@ USED_ASSETS = [
 AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] else []
 # Without a known device (auto), a cluster is asked for a GPU; on one machine gpu is only a counter.
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
+# A light photometric fit is done on a CPU in the time that a GPU job waits.
+FIT_DEVICE = config["device"] if config["face_fit"]["photometric"] == "full" else "cpu"
 
 
 # Measured on 2 cores: MediaPipe 4 s for the demo clip, 289 MB; FAN 1.34 GB. FAN's time is an estimate, about 1 s a

@@ -240,9 +240,11 @@ rule face_fit:
     threads: 2
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny, photometric light): 14 s, 664 MB.
     resources:
+        gpu=0 if FIT_DEVICE == "cpu" else 1,
         mem_mb=2000,
         runtime=60,
     params:
+        device=FIT_DEVICE,
         options=step_options("face_fit"),
         code=code_digest("preprocessing.face_fit"),
     shell:
@@ -251,6 +253,7 @@ rule face_fit:
         " --landmarks {input.landmarks:q}"
         " --matte {input.matte:q}"
         " --head-model {input.head_model:q}"
+        " --device {params.device}"
         " --out {output:q}"
         " {params.options:q}"
         " > {log:q} 2>&1"

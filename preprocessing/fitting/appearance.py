@@ -47,9 +47,9 @@ def estimate_appearance(views: list[View], is_face: Float[Tensor, " point"]) -> 
 
 def _estimate_light(linear: Tensor, shading: Tensor, weight: Tensor) -> Float[Tensor, "9 3"]:
     """Light under which the skin looks most of one tone."""
-    towards_camera = irradiance_towards_camera()
+    towards_camera = irradiance_towards_camera().to(linear)
     tone = (linear * weight[..., None]).sum((0, 1)) / weight.sum().clamp_min(1e-6)
-    light = torch.zeros(9, 3)
+    light = tone.new_zeros(9, 3)
     light[0] = 1 / shading[..., 0].mean()
     for _ in range(_ROUNDS):
         lit = tone * (shading @ light)
@@ -58,7 +58,7 @@ def _estimate_light(linear: Tensor, shading: Tensor, weight: Tensor) -> Float[Te
         relative = linear / tone
         gram = torch.einsum("fp,fpi,fpj->ij", robust, shading, shading)
         right = torch.einsum("fp,fpi,fpc->ic", robust, shading, relative)
-        ridge = robust.sum() * 1e-4 / _DIRECTION_STD**2 * torch.eye(9)
+        ridge = robust.sum() * 1e-4 / _DIRECTION_STD**2 * torch.eye(9, device=tone.device)
         ridge[0, 0] = 0
         light = torch.linalg.solve(gram + ridge, right)
     return light / (towards_camera @ light).clamp_min(0.1)

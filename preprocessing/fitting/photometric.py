@@ -183,13 +183,13 @@ def _gain(
     """How much brighter than expected the points are in each channel: the median."""
     told = (expected > 1e-2).all(-1)
     if not bool(told.any()):
-        return torch.ones(3)
+        return torch.ones_like(linear[0])
     return (linear[told] / expected[told]).median(0).values.clamp(0.05, 20)
 
 
 @dataclass(frozen=True)
 class FrameTerm:
-    """Normal equations of one frame: frame unknowns first, then identity and log focal length where asked for."""
+    """Normal equations of one frame, on the CPU: frame unknowns first, then identity and log focal length where asked for."""
 
     matrix: Float[Tensor, "unknown unknown"]
     gradient: Float[Tensor, " unknown"]
@@ -213,7 +213,7 @@ def linearise(
     weight = explained.weight[used] * (evidence / total / explained.sigma**2 / 3)
     slope = view.value[used, 3:9].view(-1, 2, 3)  # axis, colour
     # Two rows per point carry what three colours say.
-    gram = torch.einsum("pac,pbc->pab", slope, slope) + 1e-8 * torch.eye(2)
+    gram = torch.einsum("pac,pbc->pab", slope, slope) + 1e-8 * torch.eye(2, device=slope.device)
     force = torch.einsum("pac,pc->pa", slope, explained.residual[used])
     root = torch.linalg.cholesky(gram)
     residual = torch.linalg.solve_triangular(root, force[..., None], upper=False)[..., 0]
@@ -222,7 +222,7 @@ def linearise(
     rows = (root.mT @ _pixel_jacobian(view.camera, posed)[used]) * scale[..., None]
 
     state = posed.state
-    still = FitState(state.identity, state.log_focal, torch.zeros(len(view.pixel), 3), state.frame)
+    still = FitState(state.identity, state.log_focal, torch.zeros_like(view.camera), state.frame)
     motion = motion_columns(model, still, pose_points(model, still))[0][used]
     parts = [torch.einsum("pra,epa->pre", rows, model.expression[:, used]), rows @ motion]
     if shared:
@@ -233,7 +233,7 @@ def linearise(
         parts += [torch.einsum("pra,epa->pre", rows, model.identity[:, used]), zoom]
     columns = torch.cat(parts, -1).flatten(0, 1)
     gradient = columns.T @ (residual * scale).flatten()
-    return FrameTerm((columns.T @ columns).double(), gradient.double())
+    return FrameTerm((columns.T @ columns).cpu().double(), gradient.cpu().double())
 
 
 def _pixel_jacobian(

@@ -41,6 +41,8 @@ class PictureReader:
     frames: ArtifactReader
     matte: ArtifactReader
     side: int
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+    """Where pictures are resized and looked at; mattes stay on the CPU."""
 
     @property
     def crop_size(self) -> tuple[int, int]:
@@ -54,12 +56,12 @@ class PictureReader:
 
     def read(self, frame: int) -> Picture:
         """One frame."""
-        image = torch.from_numpy(self.frames.read("image", frame))
+        image = torch.from_numpy(self.frames.read("image", frame)).to(self.device)
         size = (self.side, self.side)
         small = resize_area(image.float() / 255, size).permute(2, 0, 1)
         blurred = _blur(small)
         gradient = torch.gradient(blurred, dim=(2, 1))
-        return Picture(torch.cat([blurred, *gradient, self.alpha(frame)[None]]))
+        return Picture(torch.cat([blurred, *gradient, self.alpha(frame)[None].to(blurred)]))
 
     def alpha(self, frame: int) -> Float[Tensor, "side side"]:
         """The person's matte in one frame, 0..1."""
@@ -69,7 +71,7 @@ class PictureReader:
 
 def _blur(image: Float[Tensor, "3 side side"]) -> Float[Tensor, "3 side side"]:
     reach = int(np.ceil(3 * _BLUR_PX))
-    place = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    place = torch.arange(-reach, reach + 1, dtype=torch.float32, device=image.device)
     kernel = torch.exp(-0.5 * (place / _BLUR_PX) ** 2)
     kernel = kernel / kernel.sum()
     padded = torch.nn.functional.pad(image[None], [reach] * 4, mode="replicate")

@@ -130,6 +130,7 @@ class PhotometricFit:
         seen: Observations,
         pictures: tuple[ArtifactReader, ArtifactReader],
         settings: tuple[FitSettings, PhotometricSettings],
+        device: torch.device = torch.device("cpu"),  # noqa: B008 - immutable
     ) -> None:
         """Prepare.
 
@@ -138,13 +139,15 @@ class PhotometricFit:
             seen: Detected landmarks of all frames.
             pictures: Open ``frames`` and ``matte`` artifacts of the clip.
             settings: Of the fit to landmarks, and of this one.
+            device: Where pictures are looked at; equations are solved on the CPU.
         """
+        self.device = device
         self.base = head.to("cpu", torch.float32)
         self.seen = seen
         self.fit_settings, self.settings = settings
         crop = pictures[0].shape("image")[1]
         sides = sorted({min(side, crop) for side in self.settings.levels})
-        self.readers = [PictureReader(*pictures, side) for side in sides]
+        self.readers = [PictureReader(*pictures, side, device) for side in sides]
         self.keys = choose_keyframes(seen.valid, self.settings.keyframes)
         inner = [part for part in _INTERIOR_PARTS if part in head.part_name]
         inside = torch.zeros(len(head.template), dtype=torch.bool)
@@ -182,7 +185,7 @@ class PhotometricFit:
         )
         reader, valid = self.readers[0], self.seen.valid.numpy()
         skin, appearance = self.appearance(track, reader)
-        poser = self._poser(track, reader)
+        poser = self._poser(track, reader, skin.head)
 
         def error(frame: int) -> float:
             if not valid[frame]:
@@ -262,10 +265,10 @@ class PhotometricFit:
         faces = chosen[track.head.triangle].all(1) & self.skin_faces
         head = track.head
         points = spread_points(head.template, head.triangle, faces, self.settings.points)
-        skin = Skin.of(head, points, track.model)
         views = self._views(track, reader, points)
         bare = self._part_mask("face")[points.corner].all(1).float()
-        return skin, estimate_appearance(views, bare)
+        skin = Skin.of(head.to(self.device), points.to(self.device), track.model)
+        return skin, estimate_appearance(views, bare.to(self.device))
 
     def _part_mask(self, *parts: str) -> Bool[Tensor, " vertex"]:
         mask = torch.zeros(len(self.base.template), dtype=torch.bool)
@@ -274,11 +277,12 @@ class PhotometricFit:
 
     def _views(self, track: Track, reader: PictureReader, points: SurfacePoints) -> list[View]:
         """The keyframes as points of the skin see them."""
-        poser = self._poser(track, reader)
+        head, points = track.head.to(self.device), points.to(self.device)
+        poser = self._poser(track, reader, head)
 
         def view(frame: int) -> View:
             posed = poser.pose(track.state, frame)
-            return view_points(track.head, points, posed, reader.read(frame))
+            return view_points(head, points, posed, reader.read(frame))
 
         return list(self._map(view, self.keys.tolist()))
 
@@ -310,7 +314,8 @@ class PhotometricFit:
         shared: bool,
     ) -> list[FrameTerm]:
         """What the pictures of some frames say; frames without a face say nothing."""
-        (skin, appearance), poser = looks, self._poser(track, reader)
+        skin, appearance = looks
+        poser = self._poser(track, reader, skin.head)
         evidence = self.settings.evidence
 
         def term(frame: int) -> FrameTerm:
@@ -337,7 +342,7 @@ class PhotometricFit:
             self._part_mask("face"),
         )
         skin, appearance = self.appearance(track, reader)
-        poser = self._poser(track, reader)
+        poser = self._poser(track, reader, skin.head)
 
         def measure(frame: int) -> tuple[Explained | None, float]:
             if not bool(self.seen.valid[frame]):
@@ -345,7 +350,7 @@ class PhotometricFit:
             posed = poser.pose(track.state, frame)
             picture = reader.read(frame)
             view = view_points(skin.head, skin.points, posed, picture)
-            iou = outline_iou(track.head, posed, picture.channels[9])
+            iou = outline_iou(skin.head, posed, picture.channels[9])
             return explain(view, appearance), iou
 
         frames = range(len(track.state.frame))
@@ -353,14 +358,15 @@ class PhotometricFit:
         light = [appearance.light if e is None else e.light for e, _ in measured]
         return Looks(
             texture,
-            torch.stack(light).numpy(),
+            torch.stack(light).cpu().numpy(),
             np.array([0.0 if e is None else e.error for e, _ in measured]),
             np.array([iou for _, iou in measured]),
         )
 
-    def _poser(self, track: Track, reader: PictureReader) -> Poser:
+    def _poser(self, track: Track, reader: PictureReader, head: HeadModel | None = None) -> Poser:
+        """Poses the subject's head, or a copy of it on another device."""
         zoom = reader.side / reader.crop_size[0]
-        return Poser(track.head, track.model, self.seen.centre, zoom)
+        return Poser(head or track.head, track.model, self.seen.centre, zoom)
 
 
 def _carry_focal(state: FitState, log_focal: Tensor) -> Float[Tensor, "frame unknown"]:

@@ -53,7 +53,8 @@ def paint_texture(
     chosen = face[painted]
     points = SurfacePoints(chosen, head.triangle[chosen], barycentric[painted])
     views = views_of(points)
-    appearance = estimate_appearance(views, bare[points.corner].all(1).float())
+    is_bare = bare[points.corner].all(1).to(views[0].weight)
+    appearance = estimate_appearance(views, is_bare)
     albedo = torch.zeros(side, side, 3)
     seen = torch.zeros(side, side)
     albedo[painted] = appearance.albedo.cpu()
