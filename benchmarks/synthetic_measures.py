@@ -224,6 +224,7 @@ def measure_fit(clip: Clip, fit_path: Path, model: HeadModel) -> dict[str, float
     row["gaze °"] = float(torch.rad2deg(torch.arccos(cosine)).mean())
     usable = (model.mediapipe_weight > 0) & (clip.model.mediapipe_weight > 0)
     row["NME"] = float(_nme(found.pixels, true.pixels, usable)[valid].mean())
+    row["shake ‰"] = shake_permille(found.pixels, true.pixels, usable, valid)
     return row
 
 
@@ -259,6 +260,7 @@ def measure_clip(clip: Clip, fit_path: Path) -> dict[str, float]:
     row["torso NME"] = float((moved / unit).mean())
     usable = clip.model.mediapipe_weight > 0
     row["detector NME"] = float(_nme(seen, true.pixels, usable)[valid].mean())
+    row["detector shake ‰"] = shake_permille(seen, true.pixels, usable, valid)
     return row
 
 
@@ -306,6 +308,21 @@ def _nme(
     """Mean distance of the usable landmarks over the true distance of the outer eye corners."""
     error = torch.linalg.vector_norm(found - true, dim=-1)[:, usable].mean(1)
     return error / _eye_corner_distance(true)
+
+
+def shake_permille(
+    found: Float[Tensor, "frame mediapipe 2"],
+    true: Float[Tensor, "frame mediapipe 2"],
+    usable: Bool[Tensor, " mediapipe"],
+    valid: Bool[Tensor, " frame"],
+) -> float:
+    """RMS second difference in time of the landmarks' error, thousandths of the distance of the outer eye corners.
+
+    True motion has no part in it, unlike in the second difference of the landmarks themselves.
+    """
+    error = (found - true)[:, usable] / _eye_corner_distance(true)[:, None, None]
+    bend = error.diff(n=2, dim=0)[valid[2:] & valid[1:-1] & valid[:-2]]
+    return 1e3 * float(bend.square().sum(-1).mean().sqrt())
 
 
 def torso_errors_px(

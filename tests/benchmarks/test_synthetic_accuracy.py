@@ -13,8 +13,10 @@ from benchmarks.synthetic_accuracy import parse_fits, summarise, write_tables
 from benchmarks.synthetic_measures import (
     rigid_errors_m,
     rotation_errors_deg,
+    shake_permille,
     surface_distances_m,
 )
+from head_geometry.landmark_sets import MEDIAPIPE
 from head_geometry.rotations import matrix_from_axis_angle
 from head_geometry.surface import nearest_on_surface
 
@@ -54,6 +56,24 @@ def test_rotation_errors_are_angles_and_without_the_mean_constant_offsets_vanish
     assert float(rotation_errors_deg(found, true, remove_mean=True).max()) < 1e-5
     shaken = found @ rotations(random, 12, 0.02)
     assert float(rotation_errors_deg(shaken, true, remove_mean=True).mean()) > 0.5
+
+
+def test_shake_sees_neither_true_motion_nor_drift_and_skips_lost_frames(random):
+    true = torch.randn(10, 478, 2, generator=random, dtype=torch.float64)
+    right, left = MEDIAPIPE.eye_corners
+    true[:, right], true[:, left] = torch.tensor([0.0, 0]).double(), torch.tensor([100.0, 0])
+    usable, valid = torch.ones(478, dtype=torch.bool), torch.ones(10, dtype=torch.bool)
+    drift = 0.3 * torch.arange(10).double()[:, None, None]
+    assert shake_permille(true + 5 + drift, true, usable, valid) == pytest.approx(0, abs=1e-5)
+    # Half a pixel to and fro along x: second differences of 2 px of 100.
+    trembling = true.clone()
+    trembling[..., 0] += torch.tensor([0.5, -0.5] * 5)[:, None]
+    expected = 1e3 * 2 / 100
+    assert shake_permille(trembling, true, usable, valid) == pytest.approx(expected)
+    once = true.clone()
+    once[4] += 50
+    valid[4] = False
+    assert shake_permille(once, true, usable, valid) == pytest.approx(0, abs=1e-5)
 
 
 def test_surface_distances_find_the_surface_again(random):
