@@ -26,7 +26,7 @@ _OWN_STD_M = 0.002
 # Expressions that are told apart: those that the clip shows most.
 _MOST_EXPRESSIONS = 60
 # Frames that are looked at, evenly over the clip, and how many at once.
-_MOST_FRAMES, _AT_ONCE = 1000, 100
+_MOST_FRAMES, _AT_ONCE = 1000, 25
 # How closely the mesh follows its landmarks, and how much its displacement may bend, metres.
 _FOLLOW_STD_M, _BEND_STD_M = 0.0002, 0.0006
 # What is inside does not move with the skin.
@@ -81,8 +81,8 @@ def find_own_expressions(
     own = own * (offset_precision / offset_precision.min())[:, None]
     precision = torch.cat([own, offset_precision[:, None]], 1).repeat_interleave(3, 1)
     force[:, -3:] += offset_precision[:, None] * state.offset
-    step = -torch.linalg.solve(matrix + torch.diag_embed(precision), force)
-    step = step.view(points, count + 1, 3)
+    matrix.diagonal(dim1=1, dim2=2).add_(precision)  # in place: it is the largest array of the fit
+    step = -torch.linalg.solve(matrix, force).view(points, count + 1, 3)
     # Irises turn with the eyes.
     still = torch.isin(model.index, torch.tensor(model.landmarks.irises, dtype=torch.long))
     difference = step[:, :count] * ~still[:, None, None]
