@@ -238,10 +238,11 @@ rule face_fit:
     conda:
         "../envs/preprocess.yaml"
     threads: 2
-    # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny, photometric light): 14 s, 664 MB.
+    # Measured on 2 cores for the demo clip (128 px, tiny, photometric light): 100 frames 13 s, 778 MB; played to and fro
+    # for 400, 1600, 3200 frames: 941, 1718, 1859 MB (1500 frames are solved together); 500 frames of 450 px: 1011 MB.
     resources:
         gpu=0 if FIT_DEVICE == "cpu" else 1,
-        mem_mb=2000,
+        mem_mb=3000,
         runtime=60,
     params:
         device=FIT_DEVICE,
