@@ -51,6 +51,8 @@ def find_own_expressions(
 ) -> tuple[OwnExpressions, FitState]:
     """Displacements of the landmarks that go with the expression coefficients, and constant offsets beside them.
 
+    What ``model`` has already of the subject's own is taken as given: differences are from it.
+
     Args:
         model: The compared points.
         state: All frames, fitted.

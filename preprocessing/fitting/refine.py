@@ -165,9 +165,7 @@ class PhotometricFit:
         """
         with claim_cores() as cores, ThreadPoolExecutor(cores) as pool:
             self._map = pool.map
-            offset = torch.zeros_like(self.base.template)
-            track = Track(self.base, offset, torch.zeros(0, 0, 3), model, state)
-            track = self._own_outline(track, self.settings.outline_rounds)
+            track = self._own_outline(self._start(model, state), self.settings.outline_rounds)
             track = self._own_expressions(track)
             for _ in range(self.settings.rounds):
                 track = self._improve_subject(track)
@@ -180,9 +178,7 @@ class PhotometricFit:
 
     def doubtful_frames(self, model: LandmarkModel, state: FitState) -> Bool[np.ndarray, " frame"]:
         """Frames whose pictures the head does not explain, before anything is refined."""
-        track = Track(
-            self.base, torch.zeros_like(self.base.template), torch.zeros(0, 0, 3), model, state
-        )
+        track = self._start(model, state)
         reader, valid = self.readers[0], self.seen.valid.numpy()
         skin, appearance = self.appearance(track, reader)
         poser = self._poser(track, reader, skin.head)
@@ -197,6 +193,11 @@ class PhotometricFit:
         with claim_cores() as cores, ThreadPoolExecutor(cores) as pool:
             errors = np.array(list(pool.map(error, range(len(valid)))))
         return find_doubtful(valid, errors, PHOTOMETRIC_DOUBT)
+
+    def _start(self, model: LandmarkModel, state: FitState) -> Track:
+        """The fit to landmarks, with nothing personal yet."""
+        still = torch.zeros_like(self.base.template)
+        return Track(self.base, still, torch.zeros(0, 0, 3), model, state)
 
     # ---- the subject ------------------------------------------------------------------------
 
