@@ -14,7 +14,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from artifacts.errors import InputError
-from preprocessing.head_models.legacy_pickle import (
+from head_geometry.legacy_pickle import (
     PICKLE_ERRORS,
     read_pickle,
     read_pickled_bytes,

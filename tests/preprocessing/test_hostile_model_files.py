@@ -10,9 +10,9 @@ from published_files import flame_content, gnm_content, write_basel, write_flame
 from scipy.sparse import csc_matrix
 
 from artifacts.errors import InputError
+from head_geometry.legacy_pickle import PICKLE_ERRORS, read_pickled_bytes
 from preprocessing.head_models.flame import read_flame
 from preprocessing.head_models.ict import read_ict
-from preprocessing.head_models.legacy_pickle import PICKLE_ERRORS, read_pickled_bytes
 from preprocessing.head_models.model_files import read_model_file
 from preprocessing.head_models.sources import read_published
 

@@ -1,7 +1,7 @@
 """Read arrays out of a pickle without running anything that the file names.
 
 The published FLAME files are pickles of NumPy arrays, ``chumpy`` arrays and one SciPy matrix, most of them written
-by Python 2. No class or function that a pickle asks for is ever imported: a fixed list of names is stood in for by
+by Python 2; published generators are pickles of networks (:mod:`avatar_models.triplane.published`). No class or function that a pickle asks for is ever imported: a fixed list of names is stood in for by
 classes of this module, which only keep what they are given, and every other name is refused. The arrays are built
 afterwards, from plain bytes whose length is checked.
 """
@@ -29,7 +29,7 @@ _MAX_ELEMENTS = 1 << 31
 _MAX_DEPTH = 30
 
 
-class _Keeper:
+class Keeper:
     """Stands in for an object of the file: keeps its state, does nothing."""
 
     __slots__ = ("state",)
@@ -41,27 +41,27 @@ class _Keeper:
         self.state = state
 
 
-class _Array(_Keeper):
+class _Array(Keeper):
     __slots__ = ()
 
 
-class _Chumpy(_Keeper):
+class _Chumpy(Keeper):
     __slots__ = ()
 
 
-class _Csc(_Keeper):
+class _Csc(Keeper):
     __slots__ = ()
 
 
-class _Csr(_Keeper):
+class _Csr(Keeper):
     __slots__ = ()
 
 
-class _Object(_Keeper):
+class _Object(Keeper):
     __slots__ = ()
 
 
-class _Dtype(_Keeper):
+class _Dtype(Keeper):
     """A NumPy dtype: its code, and its byte order in the state."""
 
     __slots__ = ("code",)
@@ -83,7 +83,7 @@ class _Dtype(_Keeper):
         return np.dtype(self.code)
 
 
-class _Function:
+class Function:
     """Stands in for a function of the file's; a state given to it is refused, so nothing can change it."""
 
     __slots__ = ("_call",)
@@ -92,6 +92,7 @@ class _Function:
         self._call = call
 
     def __call__(self, *arguments: object) -> object:
+        """What the stand-in makes of the file's arguments."""
         return self._call(*arguments)
 
     def __setstate__(self, state: object) -> None:
@@ -102,13 +103,13 @@ def _text(value: object) -> str:
     return value.decode("latin1") if isinstance(value, bytes) else str(value)
 
 
-def _make(cls: object = None, *arguments: object) -> _Keeper:
-    if not (isinstance(cls, type) and issubclass(cls, _Keeper)):
+def _make(cls: object = None, *arguments: object) -> Keeper:
+    if not (isinstance(cls, type) and issubclass(cls, Keeper)):
         raise pickle.UnpicklingError("an object of an unknown class is made")
     return cls(*arguments)
 
 
-def _rebuilt_object(cls: object = None, _base: object = None, _state: object = None) -> _Keeper:
+def _rebuilt_object(cls: object = None, _base: object = None, _state: object = None) -> Keeper:
     return _make(cls)
 
 
@@ -133,7 +134,7 @@ def _scalar(dtype: object = None, data: object = b"") -> object:
 
 
 _NUMPY_CORE = ("numpy.core.", "numpy._core.")
-_KNOWN: dict[tuple[str, str], object] = {
+KNOWN_NAMES: dict[tuple[str, str], object] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("copy_reg", "_reconstructor"): _rebuilt_object,
@@ -156,16 +157,26 @@ _KNOWN: dict[tuple[str, str], object] = {
 }
 
 
-class _Reader(pickle.Unpickler):
-    """Gives stand-ins for the few names that model files use, and refuses all others."""
+class RestrictedUnpickler(pickle.Unpickler):
+    """Gives stand-ins for the few names that model files use, and refuses all others.
+
+    Other kinds of files extend :meth:`stand_in`.
+    """
+
+    def stand_in(self, module: str, name: str) -> object:
+        """The class or :class:`Function` that stands in for a name; None to refuse it."""
+        known = KNOWN_NAMES.get((module, name))
+        return known if known is None or isinstance(known, type) else Function(known)  # type: ignore[arg-type]
 
     def find_class(self, module: str, name: str) -> object:
-        known = _KNOWN.get((module, name))
+        """The stand-in; called for every name in the file."""
+        known = self.stand_in(module, name)
         if known is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return known if isinstance(known, type) else _Function(known)  # type: ignore[arg-type]
+        return known
 
     def persistent_load(self, pid: object) -> object:
+        """Refuses."""
         raise pickle.UnpicklingError("it refers to objects outside of itself")
 
 
@@ -176,7 +187,7 @@ def read_pickle(file: io.BufferedIOBase) -> object:
         Exception: one of :data:`PICKLE_ERRORS`: the pickle is truncated, asks for a name that is not on the list,
             or holds something else than numbers, texts, arrays, lists and dictionaries.
     """
-    return _Unfolding().plain(_Reader(file, encoding="latin1").load(), 0)
+    return _Unfolding().plain(RestrictedUnpickler(file, encoding="latin1").load(), 0)
 
 
 def read_pickled_bytes(data: bytes) -> object:
@@ -236,7 +247,7 @@ class _Unfolding:
             return chosen if shape is None else chosen.reshape(tuple(self.plain(shape, depth)))
         raise pickle.UnpicklingError("it holds a chumpy expression that is no plain array")
 
-    def _sparse(self, value: _Keeper, depth: int) -> np.ndarray:
+    def _sparse(self, value: Keeper, depth: int) -> np.ndarray:
         """The dense array of a compressed sparse matrix, whose indices are checked first."""
         if not isinstance(value.state, dict):
             raise pickle.UnpicklingError("it holds a sparse matrix without content")

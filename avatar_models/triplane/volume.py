@@ -1,0 +1,178 @@
+"""The volume of three feature planes: looked up, decoded and rendered along rays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avatar_models.rendering.compositing import (
+    composite,
+    opacity_from_density,
+    weights_from_opacity,
+)
+from avatar_models.triplane.layers import EqualisedLinear
+from avatar_models.triplane.layout import Layout
+from avatar_models.triplane.rays import coarse_depths, importance_depths, rays_from_label
+
+# Which two axes of a point each plane is looked up at: its column, then its row.
+_AXES = {"published": ((0, 1), (0, 2), (2, 0)), "orthogonal": ((0, 1), (0, 2), (2, 1))}
+# Rays whose samples are looked up and decoded together: their features stay in a core's cache.
+_RAYS_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What the rays of a batch of square pictures see.
+
+    Attributes:
+        features: About -1..1; the first three are RGB.
+        depth: Mean distance from the camera, scene units, within the range of all samples.
+        opacity: 0..1.
+    """
+
+    features: Float[Tensor, "n channel side side"]
+    depth: Float[Tensor, "n 1 side side"]
+    opacity: Float[Tensor, "n 1 side side"]
+
+
+class Decoder(nn.Module):
+    """Plane features to raw density and colour features."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        rate = layout.decoder_lr_mul
+        self.net = nn.Sequential(
+            EqualisedLinear(layout.plane_channels, layout.decoder_hidden, rate),
+            nn.Softplus(),
+            EqualisedLinear(layout.decoder_hidden, 1 + layout.feature_channels, rate),
+        )
+
+    def forward(
+        self, features: Float[Tensor, "point plane_channel"]
+    ) -> tuple[Float[Tensor, " point"], Float[Tensor, "point feature"]]:
+        """Density before its softplus, and colour features in 0..1 (a little beyond)."""
+        out = self.net(features)
+        return out[:, 0], torch.sigmoid(out[:, 1:]) * 1.002 - 0.001
+
+
+def look_up(
+    planes: Float[Tensor, "3 channel height width"],
+    points: Float[Tensor, "point 3"],
+    box_width: float,
+    axes: str,
+) -> Float[Tensor, "point channel"]:
+    """Mean of the three planes' features at points; zero outside the planes.
+
+    Args:
+        planes: Feature planes of one volume.
+        points: Scene units.
+        box_width: Width of the cube that the planes cover.
+        axes: ``published`` or ``orthogonal``, see :class:`Layout`.
+    """
+    place = torch.stack([points[:, list(pair)] for pair in _AXES[axes]]) * (2 / box_width)
+    found = functional.grid_sample(planes, place[:, None], align_corners=False)
+    return found[:, :, 0].mean(0).T
+
+
+def sample_weights(
+    density: Float[Tensor, "ray sample"], depths: Float[Tensor, "ray sample"]
+) -> tuple[Float[Tensor, "ray interval"], Float[Tensor, "ray sample"]]:
+    """Compositing weights of the intervals between samples, and of the samples at their ends.
+
+    An interval has the mean of its ends' raw densities and colours, so a sample counts with half the weight of
+    the interval on either side.
+
+    Source: behaviour of the published EG3D (Barron et al. 2021).
+    """
+    middle = (density[:, 1:] + density[:, :-1]) / 2
+    opacity = opacity_from_density(functional.softplus(middle - 1), depths[:, 1:] - depths[:, :-1])
+    interval = weights_from_opacity(opacity)
+    return interval, (functional.pad(interval, (1, 0)) + functional.pad(interval, (0, 1))) / 2
+
+
+@dataclass(frozen=True)
+class VolumeRenderer:
+    """Decodes and renders planes.
+
+    Attributes:
+        layout: Box, samples and the way planes are looked up.
+        decoder: Of features.
+    """
+
+    layout: Layout
+    decoder: Decoder
+
+    def decode(
+        self, planes: Float[Tensor, "3 channel height width"], points: Float[Tensor, "*batch 3"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch feature"]]:
+        """Raw density and colour features at points of one volume (scene units)."""
+        layout = self.layout
+        found = look_up(planes, points.reshape(-1, 3), layout.box_width, layout.plane_axes)
+        density, colour = self.decoder(found)
+        return density.view(points.shape[:-1]), colour.view(*points.shape[:-1], -1)
+
+    def render(
+        self,
+        planes: Float[Tensor, "n 3 channel height width"],
+        label: Float[Tensor, "n 25"],
+        side: int,
+        generator: torch.Generator | None = None,
+    ) -> Rendered:
+        """Pictures of a batch of volumes.
+
+        Args:
+            planes: Feature planes.
+            label: Camera of each picture.
+            side: Side of the pictures, pixels.
+            generator: Of the samples' places; fixed places without.
+        """
+        origin, direction = rays_from_label(label, side)
+        parts = [
+            self._render_rays(own, start.expand_as(rays), rays, generator)
+            for own, start, all_rays in zip(planes, origin, direction, strict=True)
+            for rays in all_rays.split(_RAYS_AT_ONCE)
+        ]
+        colour, opacity, depth, nearest, farthest = (
+            list(values) for values in zip(*parts, strict=True)
+        )
+        shape = (len(planes), side, side)
+        together = torch.cat(opacity)
+        mean_depth = (torch.cat(depth) / together).nan_to_num(torch.inf)
+        mean_depth = mean_depth.clamp(torch.stack(nearest).min(), torch.stack(farthest).max())
+        return Rendered(
+            torch.cat(colour).unflatten(0, shape).movedim(-1, 1) * 2 - 1,
+            mean_depth.view(shape)[:, None],
+            together.view(shape)[:, None],
+        )
+
+    def _render_rays(
+        self,
+        planes: Float[Tensor, "3 channel height width"],
+        origin: Float[Tensor, "ray 3"],
+        direction: Float[Tensor, "ray 3"],
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Colour, opacity, depth times opacity, and the smallest and largest sample distance."""
+        layout = self.layout
+        shape = (len(origin), layout.coarse_samples)
+        depths = coarse_depths(shape, layout.near, layout.far, origin, generator)
+        density, colour = self.decode(
+            planes, origin[:, None] + depths[..., None] * direction[:, None]
+        )
+        with torch.no_grad():
+            interval, _ = sample_weights(density, depths)
+            fine = importance_depths(depths, interval, layout.fine_samples, generator)
+        more = self.decode(planes, origin[:, None] + fine[..., None] * direction[:, None])
+        depths, order = torch.cat([depths, fine], -1).sort(-1)
+        density = torch.cat([density, more[0]], -1).gather(-1, order)
+        _, weights = sample_weights(density, depths)
+        # The weights go back to where the colours are: far fewer numbers to move.
+        weights = torch.zeros_like(weights).scatter(-1, order, weights)
+        distance = torch.zeros_like(depths).scatter(-1, order, depths)
+        seen = composite(weights, torch.cat([colour, more[1]], 1), distance)
+        result = seen.over(torch.ones_like(seen.colour[:1])) if layout.white_back else seen.colour
+        return result, seen.opacity, seen.depth, depths[:, 0].min(), depths[:, -1].max()
