@@ -50,7 +50,8 @@ class TriPlaneGenerator(nn.Module):
             noise: ``const`` adds the stored noise, ``none`` adds nothing.
         """
         flat = self.backbone.synthesis(latents, noise)
-        return flat.unflatten(1, (3, self.layout.plane_channels))
+        # A point's channels lie side by side, so that looking it up reads a single row.
+        return flat.unflatten(1, (3, -1)).movedim(2, -1).contiguous().movedim(-1, 2)
 
     def render(
         self,

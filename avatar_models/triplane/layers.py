@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avatar_models.triplane.strips import activated_convolution, can_be_cut, smoothing_filter
+
 LEAK = 0.2
 GAIN = math.sqrt(2)
 
@@ -56,33 +58,16 @@ class EqualisedLinear(nn.Module):
         return functional.linear(vector, *self.effective())
 
 
-def smoothing_filter(image: Float[Tensor, "n channel height width"], gain: float = 1.0) -> Tensor:
-    """[1, 3, 3, 1]/8 along both axes, no padding: three pixels less per axis.
-
-    Two sums of neighbours and one of their sums: (1, 1) * (1, 1) * (1, 1) is (1, 3, 3, 1).
-    """
-    rows = image[..., 1:, :] + image[..., :-1, :]
-    rows = rows[..., 1:, :] + rows[..., :-1, :]
-    rows = rows[..., 1:, :] + rows[..., :-1, :]
-    both = rows[..., 1:] + rows[..., :-1]
-    both = both[..., 1:] + both[..., :-1]
-    return (both[..., 1:] + both[..., :-1]) * (gain / 64)
-
-
-def double_size(image: Float[Tensor, "n channel height width"]) -> Tensor:
+def double_size(
+    image: Float[Tensor, "n channel height width"],
+) -> Float[Tensor, "n channel 2*height 2*width"]:
     """Twice the size by the 1-3-3-1 filter: pixels weigh 1/4 and 3/4, zeros lie outside.
 
     Source: Karras et al. 2020 (StyleGAN2), skip architecture.
     """
-    for axis in (-2, -1):
-        padding = [0, 0, 1, 1] if axis == -2 else [1, 1]
-        padded = functional.pad(image, padding)
-        size = image.shape[axis]
-        before, here, after = (padded.narrow(axis, start, size) for start in (0, 1, 2))
-        pair = torch.stack([before + 3 * here, 3 * here + after], axis if axis == -1 else -2)
-        image = pair.flatten(-2) if axis == -1 else pair.flatten(-3, -2)
-        image = image / 4
-    return image
+    padded = functional.pad(image, [1, 1, 1, 1])
+    doubled = functional.interpolate(padded, scale_factor=2, mode="bilinear")
+    return doubled[..., 2:-2, 2:-2]
 
 
 class ModulatedConvolution(nn.Module):
@@ -126,25 +111,24 @@ class ModulatedConvolution(nn.Module):
             noise: ``const`` adds the stored noise, ``none`` adds nothing.
         """
         style = self.affine(latent)
-        # The style's own size cancels in the normalisation; the weight's is what the network learnt.
         power = style.square() @ self.weight.square().sum((2, 3)).T
-        scale = torch.rsqrt(power + 1e-8)
-        if len(style) == 1:
+        scale = torch.rsqrt(power + 1e-8) * GAIN
+        # The activation's gain is in the scale already, so it is due to what is added here too.
+        added = self.bias[:, None, None] * GAIN
+        if noise == "const":
+            added = added + self.noise_const * (self.noise_strength * GAIN)
+        if can_be_cut(image, self.weight, latent):
             # One sample: the scales go into the weight, which is far smaller than the image.
             weight = self.weight * style[0, :, None, None] * scale[0, :, None, None, None]
-            result = self._convolve(image, weight)
-        else:
-            result = self._convolve(image * style[:, :, None, None], self.weight)
-            result = result * scale[:, :, None, None]
-        if noise == "const":
-            result = result + self.noise_const * self.noise_strength
-        return leaky(result + self.bias[:, None, None])
+            return activated_convolution(image, weight, added, LEAK, self.doubles)
+        result = self._convolve(image * style[:, :, None, None]) * scale[:, :, None, None]
+        return functional.leaky_relu(result + added, LEAK)
 
-    def _convolve(self, image: Tensor, weight: Tensor) -> Tensor:
+    def _convolve(self, image: Tensor) -> Tensor:
         if not self.doubles:
-            return functional.conv2d(image, weight, padding=1)
-        spread = functional.conv_transpose2d(image, weight.transpose(0, 1), stride=2)
-        return smoothing_filter(functional.pad(spread, [1, 1, 1, 1]), gain=4.0)
+            return functional.conv2d(image, self.weight, padding=1)
+        spread = functional.conv_transpose2d(image, self.weight.transpose(0, 1), stride=2)
+        return smoothing_filter(spread, (1, 1), 4.0)
 
 
 class ToRgb(nn.Module):
@@ -161,6 +145,6 @@ class ToRgb(nn.Module):
     ) -> Float[Tensor, "n out height width"]:
         """The picture of one block."""
         style = self.affine(latent) / math.sqrt(self.weight.shape[1])
-        weight = self.weight[None, :, :, 0, 0] * style[:, None]
-        flat = torch.baddbmm(self.bias[:, None], weight, image.flatten(2))
-        return flat.unflatten(2, image.shape[2:])
+        if len(style) == 1:
+            return functional.conv2d(image, self.weight * style[0, :, None, None], self.bias)
+        return functional.conv2d(image * style[:, :, None, None], self.weight, self.bias)

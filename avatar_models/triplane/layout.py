@@ -12,6 +12,7 @@ from artifacts.errors import InputError
 
 SUPERRESOLUTIONS = ("none", "hybrid2x", "hybrid4x", "hybrid8x", "hybrid8xdc")
 PLANE_AXES = ("published", "orthogonal")
+RAY_BOUNDS = ("published", "box")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Layout:
     """Side of the finished picture, pixels."""
     neural_side: int = 128
     """Side of the volume rendered picture, pixels."""
+    ray_bounds: str = "published"
+    """``published``: every ray has samples from near to far; ``box``: where it is inside the cube of the planes."""
     near: float = 2.25
     far: float = 3.3
     """Distances from the camera where rays begin and end."""
@@ -60,9 +63,17 @@ class Layout:
     """Distance of the training cameras from their pivot."""
     camera_pivot: tuple[float, ...] = (0.0, 0.0, 0.2)
     """Where the training cameras look at."""
+    units_per_metre: float = 2.7
+    """Scene units in a metre of the head model."""
+    origin_m: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Where the scene's origin lies in the head model's axes."""
 
     def __post_init__(self) -> None:
-        for name, known in (("superresolution", SUPERRESOLUTIONS), ("plane_axes", PLANE_AXES)):
+        for name, known in (
+            ("superresolution", SUPERRESOLUTIONS),
+            ("plane_axes", PLANE_AXES),
+            ("ray_bounds", RAY_BOUNDS),
+        ):
             if getattr(self, name) not in known:
                 raise InputError(
                     f"{name} of a generator is {getattr(self, name)!r}, expected one of {list(known)}"

@@ -30,6 +30,19 @@ def rays_from_label(
     return world_from_camera[:, :3, 3], direction / direction.norm(dim=-1, keepdim=True)
 
 
+def box_bounds(
+    origin: Float[Tensor, "ray 3"], direction: Float[Tensor, "ray 3"], box_width: float
+) -> tuple[Float[Tensor, " ray"], Float[Tensor, " ray"]]:
+    """Distances where rays enter and leave a cube around the origin; equal where they miss it.
+
+    Source: Kay and Kajiya 1986, slabs.
+    """
+    inverse = 1 / torch.where(direction.abs() < 1e-9, torch.full_like(direction, 1e-9), direction)
+    ends = torch.stack([(-box_width / 2 - origin) * inverse, (box_width / 2 - origin) * inverse])
+    near = ends.amin(0).amax(-1).clamp_min(0)
+    return near, torch.maximum(ends.amax(0).amin(-1), near)
+
+
 def coarse_depths(
     shape: tuple[int, ...],
     near: float,

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avatar_models.parallel import map_parts
 from avatar_models.rendering.compositing import (
     composite,
     opacity_from_density,
     weights_from_opacity,
 )
+from avatar_models.rendering.sampling import segment_edges, stratified_samples
 from avatar_models.triplane.layers import EqualisedLinear
 from avatar_models.triplane.layout import Layout
-from avatar_models.triplane.rays import coarse_depths, importance_depths, rays_from_label
+from avatar_models.triplane.rays import (
+    box_bounds,
+    coarse_depths,
+    importance_depths,
+    rays_from_label,
+)
 
 # Which two axes of a point each plane is looked up at: its column, then its row.
 _AXES = {"published": ((0, 1), (0, 2), (2, 0)), "orthogonal": ((0, 1), (0, 2), (2, 1))}
@@ -59,23 +67,50 @@ class Decoder(nn.Module):
         return out[:, 0], torch.sigmoid(out[:, 1:]) * 1.002 - 0.001
 
 
-def look_up(
-    planes: Float[Tensor, "3 channel height width"],
-    points: Float[Tensor, "point 3"],
-    box_width: float,
-    axes: str,
-) -> Float[Tensor, "point channel"]:
-    """Mean of the three planes' features at points; zero outside the planes.
+@dataclass(frozen=True)
+class PlaneTable:
+    """Three planes as rows of a table, with a border of zeros that everything outside of them finds.
 
-    Args:
-        planes: Feature planes of one volume.
-        points: Scene units.
-        box_width: Width of the cube that the planes cover.
-        axes: ``published`` or ``orthogonal``, see :class:`Layout`.
+    Attributes:
+        row: Features of one pixel of one plane; planes, their rows and columns one after the other.
+        size: Height, width of a plane without its border.
     """
-    place = torch.stack([points[:, list(pair)] for pair in _AXES[axes]]) * (2 / box_width)
-    found = functional.grid_sample(planes, place[:, None], align_corners=False)
-    return found[:, :, 0].mean(0).T
+
+    row: Float[Tensor, "pixel channel"]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, planes: Float[Tensor, "3 channel height width"]) -> PlaneTable:
+        """The table of one volume's planes."""
+        bordered = functional.pad(planes.movedim(1, -1), (0, 0, 1, 2, 1, 2))
+        return cls(bordered.flatten(0, 2), (planes.shape[2], planes.shape[3]))
+
+    def look_up(
+        self, points: Float[Tensor, "point 3"], box_width: float, axes: str
+    ) -> Float[Tensor, "point channel"]:
+        """Mean of the three planes' features at points, bilinear; zero outside the planes.
+
+        Args:
+            points: Scene units.
+            box_width: Width of the cube that the planes cover.
+            axes: ``published`` or ``orthogonal``, see :class:`Layout`.
+        """
+        height, width = self.size
+        side = points.new_tensor([width, height])
+        place = torch.stack([points[:, list(pair)] for pair in _AXES[axes]], 1)
+        place = (place * (2 / box_width) + 1) * (side / 2) + 0.5
+        place = torch.minimum(place.clamp_min(0), side + 1)
+        corner = place.detach().floor()
+        right, down = (place - corner).unbind(-1)
+        left, right = (1 - right) / 3, right / 3
+        up = 1 - down
+        weights = torch.cat([left * up, right * up, left * down, right * down], 1)
+        stride = width + 3
+        column, row = corner.to(torch.int32).unbind(-1)
+        plane = torch.arange(3, dtype=torch.int32, device=points.device) * (height + 3) * stride
+        first = plane + row * stride + column
+        rows = torch.cat([first, first + 1, first + stride, first + stride + 1], 1)
+        return functional.embedding_bag(rows, self.row, per_sample_weights=weights, mode="sum")
 
 
 def sample_weights(
@@ -107,11 +142,11 @@ class VolumeRenderer:
     decoder: Decoder
 
     def decode(
-        self, planes: Float[Tensor, "3 channel height width"], points: Float[Tensor, "*batch 3"]
+        self, table: PlaneTable, points: Float[Tensor, "*batch 3"]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch feature"]]:
         """Raw density and colour features at points of one volume (scene units)."""
         layout = self.layout
-        found = look_up(planes, points.reshape(-1, 3), layout.box_width, layout.plane_axes)
+        found = table.look_up(points.reshape(-1, 3), layout.box_width, layout.plane_axes)
         density, colour = self.decoder(found)
         return density.view(points.shape[:-1]), colour.view(*points.shape[:-1], -1)
 
@@ -132,12 +167,19 @@ class VolumeRenderer:
         """
         origin, direction = rays_from_label(label, side)
         parts = [
-            self._render_rays(own, start.expand_as(rays), rays, generator)
-            for own, start, all_rays in zip(planes, origin, direction, strict=True)
+            partial(self._render_rays, table, start.expand_as(rays), rays)
+            for table, start, all_rays in zip(
+                map(PlaneTable.of, planes), origin, direction, strict=True
+            )
             for rays in all_rays.split(_RAYS_AT_ONCE)
         ]
+        if generator is None:
+            found = map_parts(lambda part: part(None), parts, label.device)
+        else:
+            # One after the other, so that each takes the same random numbers every time.
+            found = [part(generator) for part in parts]
         colour, opacity, depth, nearest, farthest = (
-            list(values) for values in zip(*parts, strict=True)
+            list(values) for values in zip(*found, strict=True)
         )
         shape = (len(planes), side, side)
         together = torch.cat(opacity)
@@ -151,22 +193,19 @@ class VolumeRenderer:
 
     def _render_rays(
         self,
-        planes: Float[Tensor, "3 channel height width"],
+        table: PlaneTable,
         origin: Float[Tensor, "ray 3"],
         direction: Float[Tensor, "ray 3"],
         generator: torch.Generator | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Colour, opacity, depth times opacity, and the smallest and largest sample distance."""
         layout = self.layout
-        shape = (len(origin), layout.coarse_samples)
-        depths = coarse_depths(shape, layout.near, layout.far, origin, generator)
-        density, colour = self.decode(
-            planes, origin[:, None] + depths[..., None] * direction[:, None]
-        )
+        depths = self._coarse_depths(origin, direction, generator)
+        density, colour = self.decode(table, _along(origin, direction, depths))
         with torch.no_grad():
             interval, _ = sample_weights(density, depths)
             fine = importance_depths(depths, interval, layout.fine_samples, generator)
-        more = self.decode(planes, origin[:, None] + fine[..., None] * direction[:, None])
+        more = self.decode(table, _along(origin, direction, fine))
         depths, order = torch.cat([depths, fine], -1).sort(-1)
         density = torch.cat([density, more[0]], -1).gather(-1, order)
         _, weights = sample_weights(density, depths)
@@ -176,3 +215,20 @@ class VolumeRenderer:
         seen = composite(weights, torch.cat([colour, more[1]], 1), distance)
         result = seen.over(torch.ones_like(seen.colour[:1])) if layout.white_back else seen.colour
         return result, seen.opacity, seen.depth, depths[:, 0].min(), depths[:, -1].max()
+
+    def _coarse_depths(
+        self,
+        origin: Float[Tensor, "ray 3"],
+        direction: Float[Tensor, "ray 3"],
+        generator: torch.Generator | None,
+    ) -> Float[Tensor, "ray sample"]:
+        layout = self.layout
+        if layout.ray_bounds == "published":
+            shape = (len(origin), layout.coarse_samples)
+            return coarse_depths(shape, layout.near, layout.far, origin, generator)
+        near, far = box_bounds(origin, direction, layout.box_width)
+        return stratified_samples(segment_edges(near, far, layout.coarse_samples), generator)
+
+
+def _along(origin: Tensor, direction: Tensor, depths: Tensor) -> Float[Tensor, "ray sample 3"]:
+    return origin[:, None] + depths[..., None] * direction[:, None]

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from avatar_models.triplane.generator import TriPlaneGenerator
-from avatar_models.triplane.layers import ModulatedConvolution, double_size, smoothing_filter
+from avatar_models.triplane.layers import ModulatedConvolution, double_size
 from avatar_models.triplane.layout import Layout
-from avatar_models.triplane.volume import look_up
+from avatar_models.triplane.strips import smoothing_filter
+from avatar_models.triplane.volume import PlaneTable
 from avatar_models.triplane.weights import build_generator
 
 TINY = Layout(
@@ -71,7 +72,7 @@ def test_every_stage_is_that_of_the_published_generator(published):
     planes = generator.planes(given["ws_plus"])
     made = generator.render(planes, given["ws_plus"], given["c"])
     decoded = [
-        generator.renderer().decode(own, points)
+        generator.renderer().decode(PlaneTable.of(own), points)
         for own, points in zip(planes, given["points"], strict=True)
     ]
     found = {
@@ -133,13 +134,15 @@ def test_a_plane_is_looked_up_at_its_two_axes(axes, third):
         planes = torch.zeros(3, 2, 4, 4)
         planes[plane, 0], planes[plane, 1] = ramp, ramp.T
         points = torch.rand(10, 3) * 0.7 - 0.35
-        found = look_up(planes, points, 1.0, axes) * 3
+        found = PlaneTable.of(planes).look_up(points, 1.0, axes) * 3
         torch.testing.assert_close(found, points[:, [column, row]], atol=1e-6, rtol=1e-5)
 
 
 def test_outside_of_the_box_there_are_no_features():
-    found = look_up(torch.ones(3, 2, 4, 4), torch.tensor([[9.0, 9.0, 9.0]]), 1.0, "published")
-    assert not found.any()
+    table = PlaneTable.of(torch.ones(3, 2, 4, 4))
+    for far in (9.0, -9.0, 0.6251, -0.6251):
+        points = torch.tensor([[far, far, far]])
+        assert not table.look_up(points, 1.0, "published").any()
 
 
 def test_a_white_background_fills_what_the_volume_leaves_open():
