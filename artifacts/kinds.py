@@ -684,6 +684,41 @@ TRUTH = ArtifactSpec(
     },
 )
 
+PRIOR_PICTURES = ArtifactSpec(
+    kind="prior_pictures",
+    version=(1, 0),
+    arrays={
+        "image": ArraySpec(
+            "uint8",
+            ("picture", "height", "width", 3),
+            RGB + "; times opacity",
+            "Head, neck and hair of a synthetic person over black.",
+        ),
+        "alpha": ArraySpec(
+            "uint8", ("picture", "height", "width"), OPACITY, "Opacity of the head."
+        ),
+        "moment": ArraySpec(
+            "int32", ("picture",), "1", "Which person, expression and light a picture shows."
+        ),
+        "camera_from_head": ArraySpec(
+            "float64",
+            ("picture", 4, 4),
+            "metre; OpenCV camera axes",
+            "Rigid motion from head axes.",
+        ),
+        "intrinsics": ArraySpec("float64", ("picture", 3, 3), PIXEL, "Pinhole matrix."),
+        "person_seed": ArraySpec("int32", ("moment",), "1", "Seed of the person of each moment."),
+        "known_name": ArraySpec("str", ("known",), "text", "What is known of each moment."),
+        "known": ArraySpec(
+            "float32",
+            ("moment", "known"),
+            "standard deviation, share, radian or logarithm of linear RGB",
+            "Shape, looks, expression and light of each moment.",
+        ),
+        "pivot": ArraySpec("float64", (3,), HEAD_METRE, "What the cameras look at."),
+    },
+)
+
 KINDS: dict[str, ArtifactSpec] = {
     spec.kind: spec
     for spec in (
@@ -700,5 +735,6 @@ KINDS: dict[str, ArtifactSpec] = {
         RENDER,
         SCORES,
         TRUTH,
+        PRIOR_PICTURES,
     )
 }

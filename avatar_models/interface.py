@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,12 +18,8 @@ from avatar_models.driving_signals import Driving
 
 
 @runtime_checkable
-class ModelConfig(Protocol):
-    """What the trainer reads from any model's options: a frozen dataclass, every field with a default.
-
-    Fields are numbers, booleans, text or tuples of numbers, so that they can be set from the command line
-    and stored as YAML.
-    """
+class Schedule(Protocol):
+    """How long the trainer trains."""
 
     @property
     def steps(self) -> int:
@@ -34,6 +30,15 @@ class ModelConfig(Protocol):
     def max_minutes(self) -> float:
         """Training stops here even if steps are left (0: no limit); schedules follow the elapsed share."""
         ...
+
+
+@runtime_checkable
+class ModelConfig(Schedule, Protocol):
+    """What the trainer reads from any model's options: a frozen dataclass, every field with a default.
+
+    Fields are numbers, booleans, text or tuples of numbers, so that they can be set from the command line
+    and stored as YAML.
+    """
 
     @classmethod
     def preset(cls, name: str) -> ModelConfig:
@@ -65,20 +70,8 @@ class Layers:
         return self.head + (1 - self.head_alpha)[..., None] * behind
 
 
-class AvatarModel(nn.Module, ABC):
-    """One avatar method. The trainer and the renderer know only this.
-
-    A sub-package registers its options dataclass in ``<model>/config.py`` (no torch there) and defines in
-    ``<model>/model.py``
-
-    - ``build_model(config, data: SubjectData) -> AvatarModel``, the untrained model of a subject, on ``data.device``;
-    - ``restore_model(config, state: dict[str, Tensor]) -> AvatarModel``, a model whose parameters and buffers have
-      the shapes of ``state`` and whose plain attributes are right; its values may be anything, since
-      ``load_state_dict(state)`` follows.
-
-    Everything that rendering needs is in ``state_dict()`` and ``config``, so that an avatar file renders
-    without the training frames. A model may be asked to train at one ``image_size`` and render at another.
-    """
+class Trainable(nn.Module, ABC):
+    """What the trainer needs of a network (:mod:`avatar_models.trainer`)."""
 
     max_gradient_norm: ClassVar[float] = 0.0
     """Gradients are scaled down to this norm before each step (0: never)."""
@@ -94,12 +87,15 @@ class AvatarModel(nn.Module, ABC):
 
     @abstractmethod
     def training_losses(
-        self, data: SubjectData, progress: float, generator: torch.Generator
+        self,
+        data: Any,  # noqa: ANN401 - what the network learns from
+        progress: float,
+        generator: torch.Generator,
     ) -> dict[str, Float[Tensor, ""]]:
         """Weighted loss terms of one step; their sum is minimised.
 
         Args:
-            data: The subject; the model samples its own frames and pixels from ``data.train_frames``.
+            data: What it learns from; the network samples its own minibatch.
             progress: Share of the training done, 0..1 (schedules follow it, not the step count).
             generator: The only source of randomness, so that a resumed run continues the sequence.
 
@@ -109,6 +105,28 @@ class AvatarModel(nn.Module, ABC):
 
     def after_step(self) -> None:
         """Called once after each optimiser step, when no minibatch is under way."""
+
+
+class AvatarModel(Trainable):
+    """One avatar method. The trainer and the renderer know only this.
+
+    A sub-package registers its options dataclass in ``<model>/config.py`` (no torch there) and defines in
+    ``<model>/model.py``
+
+    - ``build_model(config, data: SubjectData) -> AvatarModel``, the untrained model of a subject, on ``data.device``;
+    - ``restore_model(config, state: dict[str, Tensor]) -> AvatarModel``, a model whose parameters and buffers have
+      the shapes of ``state`` and whose plain attributes are right; its values may be anything, since
+      ``load_state_dict(state)`` follows.
+
+    Everything that rendering needs is in ``state_dict()`` and ``config``, so that an avatar file renders
+    without the training frames. A model may be asked to train at one ``image_size`` and render at another.
+    """
+
+    @abstractmethod
+    def training_losses(
+        self, data: SubjectData, progress: float, generator: torch.Generator
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Weighted loss terms of one step (see :class:`Trainable`); frames and pixels come from ``data.train_frames``."""
 
     @abstractmethod
     def render(self, driving: Driving) -> Layers:

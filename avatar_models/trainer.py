@@ -1,4 +1,4 @@
-"""The one training loop of all avatar models."""
+"""The one training loop of all networks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from artifacts.errors import InputError
 from avatar_models.checkpoint import CheckpointFile
-from avatar_models.dataset import SubjectData
 from avatar_models.device import peak_memory_bytes
-from avatar_models.interface import AvatarModel, ModelConfig
+from avatar_models.interface import Schedule, Trainable
 from avatar_models.parallel import map_parts
 
 LOGGER = logging.getLogger(__name__)
@@ -83,19 +82,27 @@ class TrainingResult:
     peak_memory_bytes: int
 
 
+@runtime_checkable
+class TrainingData(Protocol):
+    """What a network learns from; only the network itself looks into it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors live."""
+        ...
+
+
 class Training:
-    """One run of Adam over a model, which a checkpoint can interrupt and continue.
+    """One run of Adam over a network, which a checkpoint can interrupt and continue.
 
     Args:
         model: Built for ``data``, on ``data.device``.
-        config: The model's options.
-        data: The subject.
+        config: How long to train.
+        data: What it learns from.
         seed: Of the generator that all randomness of the steps comes from.
     """
 
-    def __init__(
-        self, model: AvatarModel, config: ModelConfig, data: SubjectData, seed: int
-    ) -> None:
+    def __init__(self, model: Trainable, config: Schedule, data: TrainingData, seed: int) -> None:
         self.model, self.config, self.data = model, config, data
         self.device = data.device
         self.generator = torch.Generator(self.device).manual_seed(seed)

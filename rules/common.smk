@@ -346,7 +346,15 @@ RENDERS = [
 FIT_PAGES = expand("results/report/fit_{subject}.html", subject=SUBJECTS)
 
 
+# Heads that a generative prior learns from (rules/prior.smk), drawn in shares, one per core.
+PRIOR_PEOPLE_PER_SHARD = 100
+PRIOR_SHARDS = range(-(-config["prior"]["people"] // PRIOR_PEOPLE_PER_SHARD))
+PRIOR_PICTURE_PX = config["prior"]["picture_px"]
+
+
 wildcard_constraints:
+    shard="[0-9]+",
+    size="tiny|fast",
     asset="|".join(map(re.escape, sorted(REGISTRY))),
     head_model=f"{re.escape(config['head_model'])}|anny",
     subject="|".join(map(re.escape, SUBJECTS)),

@@ -111,7 +111,7 @@ class ModulatedConvolution(nn.Module):
             noise: ``const`` adds the stored noise, ``none`` adds nothing.
         """
         style = self.affine(latent)
-        power = style.square() @ self.weight.square().sum((2, 3)).T
+        power = style.square() @ torch.linalg.vector_norm(self.weight, dim=(2, 3)).square().T
         scale = torch.rsqrt(power + 1e-8) * GAIN
         # The activation's gain is in the scale already, so it is due to what is added here too.
         added = self.bias[:, None, None] * GAIN
@@ -119,7 +119,8 @@ class ModulatedConvolution(nn.Module):
             added = added + self.noise_const * (self.noise_strength * GAIN)
         if can_be_cut(image, self.weight, latent):
             # One sample: the scales go into the weight, which is far smaller than the image.
-            weight = self.weight * style[0, :, None, None] * scale[0, :, None, None, None]
+            both = scale[0, :, None] * style[0]
+            weight = self.weight * both[:, :, None, None]
             return activated_convolution(image, weight, added, LEAK, self.doubles)
         result = self._convolve(image * style[:, :, None, None]) * scale[:, :, None, None]
         return functional.leaky_relu(result + added, LEAK)
@@ -145,6 +146,8 @@ class ToRgb(nn.Module):
     ) -> Float[Tensor, "n out height width"]:
         """The picture of one block."""
         style = self.affine(latent) / math.sqrt(self.weight.shape[1])
-        if len(style) == 1:
-            return functional.conv2d(image, self.weight * style[0, :, None, None], self.bias)
-        return functional.conv2d(image * style[:, :, None, None], self.weight, self.bias)
+        # One matrix product over the channels of each pixel, in whatever order the image lies in memory.
+        weight = self.weight[None, :, :, 0, 0] * style[:, None]
+        pixels = image.movedim(1, -1).flatten(1, 2)
+        found = torch.baddbmm(self.bias, pixels, weight.mT)
+        return found.unflatten(1, image.shape[2:]).movedim(-1, 1)

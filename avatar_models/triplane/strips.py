@@ -19,7 +19,7 @@ from avatar_models.parallel import map_parts
 from avatar_models.triplane.winograd import TILE, convolve_tiles, kernel_in_tiles
 
 # Numbers of a strip's result: a few megabytes. Smaller pictures are shared out by channels instead.
-_STRIP_NUMBERS = 1 << 19
+_STRIP_NUMBERS = 1 << 20
 _SMALLEST_SIDE = 64
 # With fewer channels a direct convolution is faster than one by tiles (measured on two cores).
 _FEWEST_CHANNELS = 128

@@ -82,13 +82,20 @@ class _Samples:
 class Renderer:
     """Draws the frames of one scene."""
 
-    def __init__(self, scene: Scene) -> None:
-        """Prepare what does not change."""
+    def __init__(self, scene: Scene, intrinsics: Float[Tensor, "3 3"] | None = None) -> None:
+        """Prepare what does not change.
+
+        Args:
+            scene: Whom to draw, under which light.
+            intrinsics: Pinhole matrix in pixels; that of the scene's camera when absent.
+        """
         self.scene = scene
         size = scene.camera.size_px
         self._fine = SUPERSAMPLING * size
         small, fine = (size, size), (self._fine, self._fine)
-        self._intrinsics = resize_intrinsics(scene.camera.intrinsics, small, fine)
+        self._intrinsics = resize_intrinsics(
+            scene.camera.intrinsics if intrinsics is None else intrinsics, small, fine
+        )
         self.parts = part_names(scene.model.part_name)
         self._gloss = torch.tensor([_GLOSS.get(name, (0.0, 1.0)) for name in self.parts])
         step = torch.arange(self._fine).float()
@@ -111,6 +118,27 @@ class Renderer:
         samples = self._draw_body(placed)
         self._draw_hair(placed, samples)
         return self._average(samples, frame), placed.head
+
+    def relight(self, light: Float[Tensor, "9 3"]) -> None:
+        """Another light from now on (world axes)."""
+        self.scene.light = light
+        self._lamp = main_direction(light)
+
+    def draw_head(
+        self, pose: Pose
+    ) -> tuple[UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height width"]]:
+        """Head, neck and hair alone: sRGB times opacity, and opacity; without the sensor's noise."""
+        placed = self.scene.place(pose)
+        samples = self._draw_body(placed)
+        self._draw_hair(placed, samples)
+        torso = (samples.part == self.parts.index(CHEST)) | (
+            samples.part == self.parts.index(GARMENT)
+        )
+        shown = (samples.opacity * ~torso)[:, None]
+        light = self._split(torch.cat([samples.colour * shown, shown], 1)).mean(2)
+        opacity = light[..., 3:]
+        colour = srgb_from_linear(light[..., :3] / opacity.clamp_min(1e-4)).clamp_max(1) * opacity
+        return _bytes(colour * 255), _bytes(opacity[..., 0] * 255)
 
     def _raster(self, vertices: Tensor, triangle: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Flat index of the samples covered, and of each: triangle, barycentrics, depth."""
@@ -199,13 +227,14 @@ class Renderer:
         samples.normal[where] = torch.where(inside, -normal, normal)[shown]
         samples.depth[where] = depth[shown]
 
-    def _average(self, samples: _Samples, frame: int) -> Drawn:
+    def _split(self, values: Tensor) -> Tensor:
+        """Flat samples as (height, width, sample of the pixel, value)."""
         side = self._fine // SUPERSAMPLING
-        blocks = (side, SUPERSAMPLING, side, SUPERSAMPLING)
+        blocks = values.reshape(side, SUPERSAMPLING, side, SUPERSAMPLING, -1)
+        return blocks.permute(0, 2, 1, 3, 4).flatten(2, 3)
 
-        def split(values: Tensor) -> Tensor:
-            return values.reshape(*blocks, -1).permute(0, 2, 1, 3, 4).flatten(2, 3)
-
+    def _average(self, samples: _Samples, frame: int) -> Drawn:
+        split = self._split
         noise = torch.Generator().manual_seed(self.scene.person.texture_seed * 100003 + frame)
         image = srgb_from_linear(split(samples.colour).mean(2)) * 255
         image = image + SENSOR_NOISE * torch.randn(image.shape, generator=noise)

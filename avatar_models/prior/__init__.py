@@ -1,0 +1,1 @@
+"""The project's own generative prior: a tri-plane generator trained on synthetic heads."""

@@ -1,0 +1,168 @@
+"""The own prior while it is trained: what is known of a synthetic head goes in as z, its pictures come out.
+
+A GAN has to find out by itself what faces have in common, from pictures alone; here every picture comes with the shape,
+looks, expression and light it was drawn from. Given these as z, the generator learns to draw them by comparing pixels, on
+patches of any view, and needs no discriminator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from avatar_models.interface import Trainable
+from avatar_models.prior import held_out
+from avatar_models.prior.options import PriorOptions
+from avatar_models.prior.pictures import Patches, PriorPictures
+from avatar_models.triplane.generator import TriPlaneGenerator
+
+# What is rarely anything but 0 would otherwise be huge when it is not.
+_SMALLEST_STD = 0.15
+# The curve of the test has at most this many points.
+CURVE_POINTS = 25
+CURVE_COLUMNS = ("progress", "psnr", "frechet")
+
+
+class PriorDecoder(Trainable):
+    """A generator with the scale of what is known.
+
+    Attributes:
+        generator: The prior.
+        curve: Test results over the training, rows of :data:`CURVE_COLUMNS`; NaN where there is none yet.
+    """
+
+    known_mean: Tensor
+    known_std: Tensor
+    curve: Tensor
+
+    def __init__(self, options: PriorOptions, pictures: PriorPictures) -> None:
+        super().__init__()
+        self.options = options
+        self.parts = options.parts
+        self._data, self._progress = pictures, 0.0
+        layout = replace(options.layout, z_dim=len(pictures.known_name), origin_m=pictures.origin_m)
+        self.generator = TriPlaneGenerator(layout)
+        known = pictures.known[torch.from_numpy(pictures.train_moments)]
+        self.register_buffer("known_mean", known.mean(0))
+        self.register_buffer("known_std", known.std(0).clamp_min(_SMALLEST_STD))
+        self.register_buffer("curve", torch.full((CURVE_POINTS, len(CURVE_COLUMNS)), torch.nan))
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """One group; the mapping's layers learn slowly by their own multiplier."""
+        options = self.options
+        return [
+            {
+                "params": list(self.generator.parameters()),
+                "lr": options.learning_rate,
+                "lr_end": options.learning_rate_end,
+                "betas": (0.0, 0.99),
+            }
+        ]
+
+    def latents(self, known: Float[Tensor, "n known"]) -> Float[Tensor, "n latent w"]:
+        """Latents of what is known of some pictures."""
+        z = (known - self.known_mean) / self.known_std
+        label = z.new_zeros(len(z), self.generator.layout.label_dim)
+        return self.generator.backbone.mapping(z, label)
+
+    def training_losses(
+        self, data: PriorPictures, progress: float, generator: torch.Generator
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Differences of colour, of neighbouring pixels and of opacity, on patches of a few moments."""
+        options = self.options
+        self._progress = progress
+        draw = {"generator": generator, "device": data.device}
+        chosen = torch.randint(len(data.train_moments), (options.moments,), **draw).tolist()
+        moments = [int(data.train_moments[index]) for index in chosen]
+        planes = self.generator.planes(self.latents(data.known[moments]))
+        patches = [
+            data.patches(self._views(data.views(moment), generator), options.patch, generator)
+            for moment in moments
+        ]
+        repeated = planes.repeat_interleave(options.patches, 0)
+        label = torch.cat([patch.label for patch in patches])
+        seen = self.generator.renderer().render(repeated, label, options.patch, generator)
+        wanted = Patches(
+            torch.cat([patch.colour for patch in patches]),
+            torch.cat([patch.alpha for patch in patches]),
+            label,
+        )
+        colour = (seen.features[:, :3] + 1) / 2
+        return {
+            "colour": functional.l1_loss(colour, wanted.colour),
+            "gradient": options.gradient_weight * gradient_loss(colour, wanted.colour),
+            "alpha": options.alpha_weight * functional.l1_loss(seen.opacity, wanted.alpha),
+        }
+
+    def after_step(self) -> None:
+        """Test at equal steps of the training."""
+        row = min(int(self._progress * CURVE_POINTS), CURVE_POINTS - 1)
+        if bool(self.curve[row, 0].isnan()):
+            values = (self._progress, *self.test())
+            self.curve[row] = torch.tensor(values)
+
+    @torch.no_grad()
+    def test(self) -> tuple[float, float]:
+        """PSNR of test people drawn from what is known of them (dB), and Fréchet distance of random heads."""
+        data, generator = self._data, torch.Generator().manual_seed(0)
+        spread = np.linspace(0, len(data.test_moments) - 1, held_out.COMPARED).round().astype(int)
+        moments = data.test_moments[spread].tolist()
+        real = data.whole(torch.stack([data.views(m)[0] for m in moments]), held_out.COMPARED_SIDE)
+        made, _ = self.pictures(
+            self.latents(data.known[moments]), real.label, held_out.COMPARED_SIDE
+        )
+        psnr = held_out.peak_signal_to_noise(made, real.colour)
+        known = held_out.recombined(data, held_out.RANDOM, generator)
+        views = torch.cat([data.views(m) for m in data.test_moments.tolist()])
+        views = views[torch.randperm(len(views), generator=generator)]
+        several = views.repeat(-(-held_out.RANDOM // len(views)))[: held_out.RANDOM]
+        label = data.whole(several, 1).label
+        drawn, _ = self.pictures(self.latents(known), label, held_out.RANDOM_SIDE)
+        features = [
+            held_out.picture_features(pictures)
+            for pictures in (drawn, data.whole(views, held_out.RANDOM_SIDE).colour)
+        ]
+        return psnr, held_out.frechet_distance(features[0], features[1])
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Set the mean latent, which truncation and inversion start from."""
+        known = self._data.known[torch.from_numpy(self._data.train_moments)]
+        self.generator.backbone.mapping.w_avg.copy_(self.latents(known)[:, 0].mean(0))
+
+    def _views(
+        self, views: Int[Tensor, " view"], generator: torch.Generator
+    ) -> Int[Tensor, " patch"]:
+        order = torch.randint(
+            len(views), (self.options.patches,), generator=generator, device=generator.device
+        )
+        return views[order.cpu()]
+
+    @torch.no_grad()
+    def pictures(
+        self, latents: Float[Tensor, "n latent w"], label: Float[Tensor, "n 25"], side: int
+    ) -> tuple[Float[Tensor, "n 3 side side"], Float[Tensor, "n 1 side side"]]:
+        """Colour times opacity, and opacity, 0..1, one picture after the other."""
+        found = [
+            self.generator(own[None], seen[None], side).rendered
+            for own, seen in zip(latents, label, strict=True)
+        ]
+        colour = torch.cat([(made.features[:, :3] + 1) / 2 for made in found])
+        return colour, torch.cat([made.opacity for made in found])
+
+
+def gradient_loss(
+    found: Float[Tensor, "n channel height width"], wanted: Float[Tensor, "n channel height width"]
+) -> Float[Tensor, ""]:
+    """Mean difference of the steps between neighbouring pixels, at full, half and quarter size."""
+    difference = found - wanted
+    terms: list[Tensor] = []
+    for _ in range(3):
+        terms += [difference.diff(dim=-1).abs().mean(), difference.diff(dim=-2).abs().mean()]
+        difference = functional.avg_pool2d(difference, 2)
+    return torch.stack(terms).mean()

@@ -1,0 +1,198 @@
+"""Pictures of synthetic heads as the prior sees them: what is known of each, patches, cameras as labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from artifacts.errors import InputError
+from artifacts.kinds import PRIOR_PICTURES
+from artifacts.store import read_artifact
+from head_geometry.camera_conventions import eg3d_label_from_camera
+
+# Every so many people are kept for the test.
+TEST_EVERY = 20
+# Share of the patches that lie around a point of the head.
+ON_HEAD_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Square parts of pictures.
+
+    Attributes:
+        colour: Times opacity, over black, 0..1.
+        alpha: Opacity, 0..1.
+        label: Camera that sees just the patch.
+    """
+
+    colour: Float[Tensor, "patch 3 side side"]
+    alpha: Float[Tensor, "patch 1 side side"]
+    label: Float[Tensor, "patch 25"]
+
+
+class PriorPictures:
+    """All pictures of some ``prior_pictures`` artifacts, in memory as bytes.
+
+    Attributes:
+        known: What is known of each moment (:attr:`known_name`).
+        train_moments: Moments to train on.
+        test_moments: Moments of people kept for the test.
+        side: Of the pictures, pixels.
+        origin_m: Middle of the cube, head axes, metres.
+        device: Where everything lives.
+    """
+
+    def __init__(self, paths: list[Path], units_per_metre: float, device: torch.device) -> None:
+        """Read the files.
+
+        Raises:
+            InputError: they do not belong together, or hold too few people.
+        """
+        parts = [read_artifact(path, PRIOR_PICTURES) for path in paths]
+        first = parts[0]
+        for path, part in zip(paths, parts, strict=True):
+            for name in ("known_name", "pivot"):
+                if not np.array_equal(part[name], first[name]):
+                    raise InputError(
+                        f"{path}: its {name} is not that of {paths[0]}; draw them alike"
+                    )
+            if part["image"].shape[1:] != first["image"].shape[1:]:
+                raise InputError(f"{path}: pictures of another size than in {paths[0]}")
+        self.device = device
+        self.known_name = tuple(str(name) for name in first["known_name"])
+        self.origin_m = tuple(float(x) for x in first["pivot"])
+        self.side = first["image"].shape[1]
+        known = np.concatenate([part["known"] for part in parts])
+        self.known: Float[Tensor, "moment known"] = torch.from_numpy(known).to(device)
+        # Channels first, opacity last.
+        self._pixels = torch.cat(
+            [
+                torch.cat(
+                    [torch.from_numpy(p["image"]), torch.from_numpy(p["alpha"])[..., None]], 3
+                )
+                .movedim(3, 1)
+                .contiguous()
+                for p in parts
+            ]
+        ).to(device)
+        self._label = self._labels(parts, units_per_metre)
+        offsets = np.cumsum([0] + [len(part["known"]) for part in parts])
+        moment = np.concatenate(
+            [part["moment"] + before for part, before in zip(parts, offsets, strict=False)]
+        )
+        order = np.argsort(moment, kind="stable")
+        self._views = [
+            torch.from_numpy(group)
+            for group in np.split(order, np.flatnonzero(np.diff(moment[order])) + 1)
+        ]
+        seed = np.concatenate([part["person_seed"] for part in parts])
+        if len(np.unique(seed)) < TEST_EVERY:
+            raise InputError(
+                f"{paths[0]}: pictures of {len(np.unique(seed))} people; a prior needs at least {TEST_EVERY}"
+            )
+        is_test = seed % TEST_EVERY == TEST_EVERY - 1
+        self.train_moments = np.flatnonzero(~is_test)
+        self.test_moments = np.flatnonzero(is_test)
+
+    def views(self, moment: int) -> Int[Tensor, " view"]:
+        """Pictures of one moment."""
+        return self._views[moment]
+
+    def whole(self, pictures: Int[Tensor, " picture"], side: int) -> Patches:
+        """Whole pictures at another size (exact areas)."""
+        pixels = functional.adaptive_avg_pool2d(self._pixels[pictures].float() / 255, side)
+        return Patches(pixels[:, :3], pixels[:, 3:], self._label[pictures])
+
+    def patches(
+        self, pictures: Int[Tensor, " picture"], side: int, generator: torch.Generator
+    ) -> Patches:
+        """A random square part of each picture: at full size, or of the picture at half or at a quarter of it.
+
+        Args:
+            pictures: Which.
+            side: Of the patches, pixels.
+            generator: Of the choice.
+        """
+        draw = {"generator": generator, "device": self.device}
+        found: list[tuple[Tensor, Tensor]] = []
+        for picture in pictures.tolist():
+            levels = [level for level in (1, 2, 4) if self.side // level >= side]
+            level = levels[int(torch.randint(len(levels), (1,), **draw))]
+            own = self.side // level
+            row, column = self._corner(picture, level, side, generator)
+            rows, columns = (slice(level * at, level * (at + side)) for at in (row, column))
+            pixels = self._pixels[picture, :, rows, columns].float() / 255
+            found.append(
+                (
+                    functional.avg_pool2d(pixels, level),
+                    window_label(self._label[picture], (column / own, row / own), side / own),
+                )
+            )
+        pixels, label = (torch.stack(values) for values in zip(*found, strict=True))
+        return Patches(pixels[:, :3], pixels[:, 3:], label)
+
+    def _corner(
+        self, picture: int, level: int, side: int, generator: torch.Generator
+    ) -> tuple[int, int]:
+        """Where a patch begins: mostly around a point of the head, else anywhere."""
+        draw = {"generator": generator, "device": self.device}
+        free = self.side // level - side + 1
+        if float(torch.rand((), **draw)) < ON_HEAD_SHARE:
+            shown = self._pixels[picture, 3].nonzero()
+            if len(shown):
+                chosen = shown[int(torch.randint(len(shown), (1,), **draw))] // level - side // 2
+                row, column = chosen.clamp(0, free - 1).tolist()
+                return row, column
+        row, column = torch.randint(free, (2,), **draw).tolist()
+        return row, column
+
+    def _labels(self, parts: list[dict[str, np.ndarray]], units_per_metre: float) -> Tensor:
+        camera = torch.from_numpy(np.concatenate([part["camera_from_head"] for part in parts]))
+        intrinsics = torch.from_numpy(np.concatenate([part["intrinsics"] for part in parts]))
+        label = label_of_head(camera, intrinsics, self.side, units_per_metre, self.origin_m)
+        return label.float().to(self.device)
+
+
+def label_of_head(
+    camera_from_head: Float[Tensor, "*batch 4 4"],
+    intrinsics: Float[Tensor, "*batch 3 3"],
+    side: int,
+    units_per_metre: float,
+    origin_m: tuple[float, ...],
+) -> Float[Tensor, "*batch 25"]:
+    """A generator's label of a camera that sees a head.
+
+    Args:
+        camera_from_head: Metres, OpenCV camera axes.
+        intrinsics: Pinhole matrix in pixels of a square picture.
+        side: Of the picture, pixels.
+        units_per_metre: Scene units in a metre.
+        origin_m: Where the scene's origin lies, head axes, metres.
+    """
+    moved = camera_from_head.clone()
+    origin = camera_from_head.new_tensor([*origin_m, 1.0])
+    moved[..., :3, 3] = (camera_from_head @ origin)[..., :3] * units_per_metre
+    return eg3d_label_from_camera(moved, intrinsics, (side, side))
+
+
+def window_label(
+    label: Float[Tensor, " 25"], corner: tuple[float, float], width: float
+) -> Float[Tensor, " 25"]:
+    """The camera that sees a square window of another's picture.
+
+    Args:
+        label: Of the whole picture.
+        corner: Column and row where the window begins, in picture widths.
+        width: Of the window, in picture widths.
+    """
+    column, row = corner
+    rows = [[1, 0, -column], [0, 1, -row], [0, 0, width]]
+    window = label.new_tensor(rows) / width
+    return torch.cat([label[:16], (window @ label[16:].view(3, 3)).flatten()])
