@@ -30,7 +30,7 @@ rule prior_pictures:
 
 
 rule train_prior:
-    """Train the own generative prior; the one for tiny is in the repository, so no other rule asks for this one."""
+    """Train the own generative prior; made on request."""
     input:
         expand("results/prior/pictures_{shard}.h5", shard=PRIOR_SHARDS),
     output:
