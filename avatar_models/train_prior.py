@@ -38,8 +38,8 @@ class Options:
     """Table to write: how the test went over the training (.csv)."""
     size: str = "tiny"
     """tiny (two CPU cores, under two hours) or fast (one modern GPU)."""
-    max_minutes: float = -1.0
-    """Training stops here; the size's own limit where negative."""
+    max_minutes: float | None = None
+    """Training stops here (0: never); the size's own limit when not given."""
     seed: int = 0
     """Of all randomness."""
     device: str = "auto"
@@ -52,7 +52,7 @@ def main(options: Options) -> None:
     """Read the pictures, train, write weights and preview."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = prior_options(options.size)
-    if options.max_minutes >= 0:
+    if options.max_minutes is not None:
         settings = replace(settings, max_minutes=options.max_minutes)
     device = choose_device(options.device)
     data = PriorPictures(list(options.pictures), settings.layout.units_per_metre, device)

@@ -31,6 +31,8 @@ CURVE_COLUMNS = ("progress", "psnr", "frechet")
 class PriorDecoder(Trainable):
     """A generator with the scale of what is known.
 
+    Source: own.
+
     Attributes:
         generator: The prior.
         curve: Test results over the training, rows of :data:`CURVE_COLUMNS`; NaN where there is none yet.

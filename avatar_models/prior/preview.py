@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from artifacts.text_files import write_whole
 from avatar_models.prior import held_out
 from avatar_models.prior.decoder import CURVE_COLUMNS, PriorDecoder
 from avatar_models.prior.pictures import PriorPictures
@@ -43,8 +45,9 @@ def write_preview(path: Path, model: PriorDecoder, data: PriorPictures) -> None:
     ]
     pictures = [colour + (1 - alpha) for colour, alpha in rows]
     sheet = torch.cat([torch.cat(list(row), 2) for row in pictures], 1).movedim(0, -1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((sheet.clamp(0, 1) * 255).round().byte().cpu().numpy()).save(path)
+    picture = io.BytesIO()
+    Image.fromarray((sheet.clamp(0, 1) * 255).round().byte().cpu().numpy()).save(picture, "PNG")
+    write_whole(path, picture.getvalue())
 
 
 def orbit_label(model: PriorDecoder, turn: Float[Tensor, ""]) -> Float[Tensor, " 25"]:
@@ -69,12 +72,12 @@ def orbit_label(model: PriorDecoder, turn: Float[Tensor, ""]) -> Float[Tensor, "
 
 def write_curve(path: Path, curve: Float[Tensor, "point column"]) -> None:
     """The test's results over the training as CSV; points that were not measured are left out."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(CURVE_COLUMNS)
-        writer.writerows(
-            [f"{value:.6g}" for value in row]
-            for row in curve.tolist()
-            if not any(math.isnan(value) for value in row)
-        )
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(CURVE_COLUMNS)
+    writer.writerows(
+        [f"{value:.6g}" for value in row]
+        for row in curve.tolist()
+        if not any(math.isnan(value) for value in row)
+    )
+    write_whole(path, table.getvalue())

@@ -60,10 +60,26 @@ def importance_edges(
     cumulative = torch.cat([torch.zeros_like(total), torch.cumsum(density, -1)], -1)
     cumulative = cumulative / cumulative[:, -1:]
     target = torch.linspace(0, 1, n_samples + 1, device=edges.device, dtype=edges.dtype)
-    target = target.expand(edges.shape[0], -1).contiguous()
-    upper = torch.searchsorted(cumulative, target, right=True).clamp(1, n_old)
+    return quantiles(edges, cumulative, target.expand(edges.shape[0], -1).contiguous())
+
+
+def quantiles(
+    edges: Float[Tensor, "ray edge"],
+    cumulative: Float[Tensor, "ray edge"],
+    share: Float[Tensor, "ray sample"],
+) -> Float[Tensor, "ray sample"]:
+    """Where a piecewise linear distribution along each ray reaches given shares.
+
+    Args:
+        edges: Distances, in order, metres.
+        cumulative: The distribution at the edges, rising from 0 to 1.
+        share: 0..1, contiguous.
+
+    Source: inverse transform sampling; Mildenhall et al. 2020 (NeRF), section 5.2.
+    """
+    upper = torch.searchsorted(cumulative, share, right=True).clamp(1, edges.shape[-1] - 1)
     lower = upper - 1
     below, above = cumulative.gather(-1, lower), cumulative.gather(-1, upper)
-    share = ((target - below) / (above - below).clamp_min(1e-12)).clamp(0, 1)
+    part = ((share - below) / (above - below).clamp_min(1e-12)).clamp(0, 1)
     start, end = edges.gather(-1, lower), edges.gather(-1, upper)
-    return start + share * (end - start)
+    return start + part * (end - start)

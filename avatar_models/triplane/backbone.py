@@ -20,7 +20,10 @@ from avatar_models.triplane.layout import Layout
 
 
 class Mapping(nn.Module):
-    """Normal vector and camera label to the latent that every layer reads."""
+    """Normal vector and camera label to the latent that every layer reads.
+
+    Source: Chan et al. 2022 (EG3D), section 4.4; behaviour of the published weights.
+    """
 
     w_avg: Tensor
 
@@ -108,7 +111,10 @@ class SynthesisBlock(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Latents to the feature planes, in the skip architecture."""
+    """Latents to the feature planes, in the skip architecture.
+
+    Source: Karras et al. 2020 (StyleGAN2), published networks.
+    """
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()

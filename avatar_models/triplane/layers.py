@@ -133,7 +133,10 @@ class ModulatedConvolution(nn.Module):
 
 
 class ToRgb(nn.Module):
-    """1 × 1 modulated convolution to the picture's channels, not normalised, without activation."""
+    """1 × 1 modulated convolution to the picture's channels, not normalised, without activation.
+
+    Source: Karras et al. 2020 (StyleGAN2), published networks.
+    """
 
     def __init__(self, n_in: int, n_out: int, w_dim: int) -> None:
         super().__init__()

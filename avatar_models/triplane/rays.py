@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatar_models.rendering.sampling import segment_edges
+from avatar_models.rendering.sampling import quantiles, segment_edges
 
 
 def rays_from_label(
@@ -97,10 +97,5 @@ def importance_depths(
         share = share.expand(shape).contiguous()
     else:
         share = torch.rand(shape, generator=generator, device=depths.device, dtype=depths.dtype)
-    above = torch.searchsorted(cumulative, share, right=True)
-    below = (above - 1).clamp_min(0)
-    above = above.clamp_max(cumulative.shape[-1] - 1)
-    low, high = cumulative.gather(-1, below), cumulative.gather(-1, above)
-    width = torch.where(high - low < 1e-5, torch.ones_like(low), high - low)
-    start, end = middles.gather(-1, below), middles.gather(-1, above)
-    return start + (share - low) / width * (end - start)
+    # The last middle bounds no bin.
+    return quantiles(middles[:, :-1], cumulative, share)

@@ -48,7 +48,10 @@ class Rendered:
 
 
 class Decoder(nn.Module):
-    """Plane features to raw density and colour features."""
+    """Plane features to raw density and colour features.
+
+    Source: Chan et al. 2022 (EG3D), section 4.2; behaviour of the published weights.
+    """
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
@@ -140,6 +143,8 @@ def sample_weights(
 @dataclass(frozen=True)
 class VolumeRenderer:
     """Decodes and renders planes.
+
+    Source: Chan et al. 2022 (EG3D), section 4.2; the box's bounds of rays are own.
 
     Attributes:
         layout: Box, samples and the way planes are looked up.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from artifacts.errors import InputError
+from artifacts.text_files import write_whole
 from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.layout import Layout
 from avatar_models.triplane.published import read_published
@@ -81,14 +81,15 @@ def save_generator(
         generator: What to write.
         record: What else to keep: how it was made.
         dtype: Of the numbers in the file; float16 halves it.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable.
     """
     state = {
         name: value.detach().to("cpu", dtype).contiguous()
         for name, value in generator.state_dict().items()
     }
-    partial = path.with_suffix(".partial")
-    save_file(state, partial, {**record, _LAYOUT: generator.layout.to_json()})
-    os.replace(partial, path)
+    write_whole(path, save(state, {**record, _LAYOUT: generator.layout.to_json()}))
 
 
 def read_record(path: Path) -> dict[str, str]:

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from head_geometry.head_model import HeadModel
-from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
+from head_geometry.rotations import matrix_from_axis_angle
 from head_geometry.spherical_harmonics import turn_light
 from preprocessing.synthesis.light import make_light
-from preprocessing.synthesis.motion import LARGEST_GAZE_RAD, Pose
+from preprocessing.synthesis.motion import LARGEST_GAZE_RAD, Pose, joint_rotations, turn_about
 from preprocessing.synthesis.person import CLOTHES, HAIR_STYLES, Person
 from preprocessing.synthesis.scene import DISTANCE_M
 from preprocessing.synthesis.visemes import VISEMES
@@ -94,23 +94,13 @@ def make_moment(
         model: The head model.
         neck_joint: Where head and torso turn against each other, head axes.
     """
-    gaze = (random.normal(0, 0.4, 2).clip(-1, 1) * LARGEST_GAZE_RAD).tolist()
+    gaze = random.normal(0, 0.4, 2).clip(-1, 1) * LARGEST_GAZE_RAD
     turn = matrix_from_axis_angle(_radians(random.normal(0, NECK_TURN_DEG)))
-    joint_rotation = torch.zeros(len(model.joint_name), 3)
-    for name, value in (
-        ("neck", axis_angle_from_matrix(turn)),
-        ("eye_left", torch.tensor([*gaze, 0.0])),
-        ("eye_right", torch.tensor([*gaze, 0.0])),
-    ):
-        joint_rotation[model.joint_name.index(name)] = value.float()
-    back = torch.eye(4, dtype=torch.float64)
-    back[:3, :3] = turn
-    back[:3, 3] = neck_joint.double() - turn @ neck_joint.double()
     facing = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
     return Moment(
-        expression=_expression(random, model.expression_name, gaze[0]),
-        joint_rotation=joint_rotation,
-        head_from_rest=back,
+        expression=_expression(random, model.expression_name, float(gaze[0])),
+        joint_rotation=joint_rotations(model, turn, gaze),
+        head_from_rest=turn_about(turn, neck_joint.double()),
         light=_turned(make_light(random), facing),
     )
 

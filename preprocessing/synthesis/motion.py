@@ -75,6 +75,38 @@ def blink_amount(time_s: float, starts_s: Float64[np.ndarray, " blink"]) -> floa
     return closed * closed * (3 - 2 * closed)
 
 
+def turn_about(
+    rotation: Float[Tensor, "3 3"],
+    pivot: Float[Tensor, "3"],
+    shift: Float[Tensor, "3"] | None = None,
+) -> Float[Tensor, "4 4"]:
+    """Rigid motion that turns around a point, and then shifts (float64, the unit of the points)."""
+    motion = torch.eye(4, dtype=torch.float64)
+    motion[:3, :3] = rotation
+    motion[:3, 3] = (pivot if shift is None else pivot + shift) - rotation @ pivot
+    return motion
+
+
+def joint_rotations(
+    model: HeadModel, neck_turn: Float[Tensor, "3 3"], gaze: Float64[np.ndarray, "2"]
+) -> Float[Tensor, "joint 3"]:
+    """Axis-angle of each joint, radians, head axes, for a turn of the neck and a gaze.
+
+    Args:
+        model: The head model.
+        neck_turn: Of what lies below the neck against the head.
+        gaze: Pitch and yaw of both eyes, radians.
+    """
+    found = torch.zeros(len(model.joint_name), 3)
+    for name, value in (
+        ("neck", axis_angle_from_matrix(neck_turn)),
+        ("eye_left", torch.tensor([*gaze, 0.0])),
+        ("eye_right", torch.tensor([*gaze, 0.0])),
+    ):
+        found[model.joint_name.index(name)] = value.float()
+    return found
+
+
 class Motion:
     """A person's motion while they say something."""
 
@@ -122,28 +154,17 @@ class Motion:
         breath = BREATH_M * np.sin(2 * np.pi * BREATH_HZ * time_s + self._breath_phase)
         turned_torso = _rotation(torso[:3])
         shift = torso[3:] + np.array([0.0, breath, 0.3 * breath])
-        moved = torch.eye(4, dtype=torch.float64)
-        moved[:3, :3] = turned_torso
         # The torso sways about the base of the neck.
-        moved[:3, 3] = self._neck + torch.from_numpy(shift) - turned_torso @ self._neck
+        moved = turn_about(turned_torso, self._neck, torch.from_numpy(shift))
         world_from_torso = self._world_from_rest @ moved
         turned_head = _rotation(self._facing + self._head.at(time_s) + 0.5 * torso[:3])
         # The lower neck stays with the torso: against the head it turns the other way.
         neck_turn = turned_head.mT @ turned_torso
-        back = torch.eye(4, dtype=torch.float64)
-        back[:3, :3] = neck_turn
-        back[:3, 3] = self._neck - neck_turn @ self._neck
+        back = turn_about(neck_turn, self._neck)
         gaze = self._gaze(time_s, turned_head)
-        joint_rotation = torch.zeros(len(self._model.joint_name), 3)
-        for name, value in (
-            ("neck", axis_angle_from_matrix(neck_turn)),
-            ("eye_left", torch.tensor([*gaze, 0.0])),
-            ("eye_right", torch.tensor([*gaze, 0.0])),
-        ):
-            joint_rotation[self._model.joint_name.index(name)] = value.float()
         return Pose(
             expression=self._expression(time_s, gaze),
-            joint_rotation=joint_rotation,
+            joint_rotation=joint_rotations(self._model, neck_turn, gaze),
             world_from_head=world_from_torso @ torch.linalg.inv(back),
             world_from_torso=world_from_torso,
         )
