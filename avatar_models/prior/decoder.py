@@ -55,15 +55,21 @@ class PriorDecoder(Trainable):
         self.register_buffer("curve", torch.full((CURVE_POINTS, len(CURVE_COLUMNS)), torch.nan))
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """One group; the mapping's layers learn slowly by their own multiplier."""
-        options = self.options
+        """All layers learn at one speed: what the mapping's stored weights are multiplied by is undone."""
+        options, mapping = self.options, self.generator.backbone.mapping
+        slow = [x for name, x in mapping.named_parameters() if name.startswith("fc")]
+        rest = [x for x in self.generator.parameters() if not any(x is other for other in slow)]
         return [
             {
-                "params": list(self.generator.parameters()),
-                "lr": options.learning_rate,
-                "lr_end": options.learning_rate_end,
+                "params": parameters,
+                "lr": factor * options.learning_rate,
+                "lr_end": factor * options.learning_rate_end,
                 "betas": (0.0, 0.99),
             }
+            for parameters, factor in (
+                (rest, 1.0),
+                (slow, options.mapping_speed),
+            )
         ]
 
     def latents(self, known: Float[Tensor, "n known"]) -> Float[Tensor, "n latent w"]:
@@ -81,14 +87,16 @@ class PriorDecoder(Trainable):
         draw = {"generator": generator, "device": data.device}
         chosen = torch.randint(len(data.train_moments), (options.moments,), **draw).tolist()
         moments = [int(data.train_moments[index]) for index in chosen]
-        planes = self.generator.planes(self.latents(data.known[moments]))
+        latents = self.latents(data.known[moments])
+        # Convolutions take half the time in bfloat16; rendering stays in float32.
+        with torch.autocast(data.device.type, torch.bfloat16, enabled=options.mixed_precision):
+            planes = self.generator.planes(latents).float()
         patches = [
             data.patches(self._views(data.views(moment), generator), options.patch, generator)
             for moment in moments
         ]
-        repeated = planes.repeat_interleave(options.patches, 0)
         label = torch.cat([patch.label for patch in patches])
-        seen = self.generator.renderer().render(repeated, label, options.patch, generator)
+        seen = self.generator.renderer().render(planes, label, options.patch, generator)
         wanted = Patches(
             torch.cat([patch.colour for patch in patches]),
             torch.cat([patch.alpha for patch in patches]),

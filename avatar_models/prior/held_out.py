@@ -12,7 +12,7 @@ from avatar_models.prior.pictures import PriorPictures
 
 # Heads that are drawn from what is known of them, and random ones; sides of their pictures (pixel).
 COMPARED, COMPARED_SIDE = 24, 64
-RANDOM, RANDOM_SIDE = 128, 32
+RANDOM, RANDOM_SIDE = 64, 32
 _CELLS, _BANDS = 4, 3
 
 

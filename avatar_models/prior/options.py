@@ -21,25 +21,29 @@ class PriorOptions:
         max_minutes: Training stops here even if steps are left (0: no limit).
         learning_rate: Of Adam, at the start.
         learning_rate_end: At the end.
+        mapping_speed: Factor of both for the mapping, whose stored weights are a hundred times the used ones.
         moments: People-with-expression in one minibatch.
         parts: Minibatches of one step, one per core.
         patch: Side of the patches that are compared, pixels.
         patches: Patches per moment.
         gradient_weight: Weight of the differences between neighbouring pixels against the colours themselves.
         alpha_weight: Weight of the opacity.
+        mixed_precision: Planes are made in bfloat16 while training.
     """
 
     layout: Layout
     steps: int = 60_000
     max_minutes: float = 0.0
-    learning_rate: float = 2e-3
-    learning_rate_end: float = 1e-4
+    learning_rate: float = 5e-3
+    learning_rate_end: float = 2e-4
+    mapping_speed: float = 100.0
     moments: int = 2
     parts: int = 2
     patch: int = 32
     patches: int = 3
     gradient_weight: float = 0.5
     alpha_weight: float = 0.5
+    mixed_precision: bool = True
 
 
 _OWN = Layout(
@@ -62,8 +66,8 @@ _TINY = replace(
     plane_channels=16,
     channel_base=4096,
     channel_max=128,
-    coarse_samples=24,
-    fine_samples=24,
+    coarse_samples=16,
+    fine_samples=10,
 )
 # One modern GPU.
 _FAST = replace(
@@ -75,7 +79,7 @@ _FAST = replace(
     channel_max=512,
     decoder_hidden=64,
     coarse_samples=48,
-    fine_samples=48,
+    fine_samples=24,
     image_side=128,
     neural_side=128,
 )
@@ -88,7 +92,7 @@ def prior_options(size: str) -> PriorOptions:
         InputError: another name.
     """
     if size == "tiny":
-        return PriorOptions(_TINY, max_minutes=100.0)
+        return PriorOptions(_TINY, steps=9000)
     if size == "fast":
         return PriorOptions(_FAST, steps=120_000, moments=4, parts=2, patch=64, patches=4)
     raise InputError(f"unknown size {size!r} of a prior; choose tiny or fast")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -14,9 +15,10 @@ from avatar_models.parallel import map_parts
 from avatar_models.rendering.compositing import (
     composite,
     opacity_from_density,
+    weights_from_density,
     weights_from_opacity,
 )
-from avatar_models.rendering.sampling import segment_edges, stratified_samples
+from avatar_models.rendering.sampling import importance_edges, segment_edges, stratified_samples
 from avatar_models.triplane.layers import EqualisedLinear
 from avatar_models.triplane.layout import Layout
 from avatar_models.triplane.rays import (
@@ -30,6 +32,8 @@ from avatar_models.triplane.rays import (
 _AXES = {"published": ((0, 1), (0, 2), (2, 0)), "orthogonal": ((0, 1), (0, 2), (2, 1))}
 # Rays whose samples are looked up and decoded together: their features stay in a core's cache.
 _RAYS_AT_ONCE = 1024
+# Share of a ray's fine samples that lie where the coarse ones saw nothing (box).
+_UNSEEN_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class Decoder(nn.Module):
         """Density before its softplus, and colour features in 0..1 (a little beyond)."""
         out = self.net(features)
         return out[:, 0], torch.sigmoid(out[:, 1:]) * 1.002 - 0.001
+
+    def density(self, features: Float[Tensor, "point plane_channel"]) -> Float[Tensor, " point"]:
+        """Density alone, before its softplus."""
+        hidden = self.net[:2](features)
+        weight, bias = cast(EqualisedLinear, self.net[2]).effective()
+        return functional.linear(hidden, weight[:1], bias[:1])[:, 0]
 
 
 @dataclass(frozen=True)
@@ -163,28 +173,46 @@ class VolumeRenderer:
         density, colour = self.decoder(found)
         return density.view(points.shape[:-1]), colour.view(*points.shape[:-1], -1)
 
+    def density(
+        self, table: PlaneTable, points: Float[Tensor, "*batch 3"]
+    ) -> Float[Tensor, "*batch"]:
+        """Raw density alone."""
+        layout = self.layout
+        found = table.look_up(points.reshape(-1, 3), layout.box_width, layout.plane_axes)
+        return self.decoder.density(found).view(points.shape[:-1])
+
     def render(
         self,
         planes: Float[Tensor, "n 3 channel height width"],
-        label: Float[Tensor, "n 25"],
+        label: Float[Tensor, "picture 25"],
         side: int,
         generator: torch.Generator | None = None,
     ) -> Rendered:
-        """Pictures of a batch of volumes.
+        """Pictures of a batch of volumes, equally many of each.
 
         Args:
             planes: Feature planes.
-            label: Camera of each picture.
+            label: Camera of each picture; all of the first volume, then all of the second, and so on.
             side: Side of the pictures, pixels.
             generator: Of the samples' places; fixed places without.
         """
         origin, direction = rays_from_label(label, side)
+        render_rays = (
+            self._render_rays if self.layout.ray_bounds == "published" else self._render_in_box
+        )
+        # Rays of one volume together: its table's gradient is made once.
+        by_volume = (len(planes), -1, 3)
+        origin = origin[:, None].expand_as(direction).reshape(by_volume)
+        direction = direction.reshape(by_volume)
+        rays_at_once = _RAYS_AT_ONCE if generator is None else direction.shape[1]
         parts = [
-            partial(self._render_rays, table, start.expand_as(rays), rays)
-            for table, start, all_rays in zip(
+            partial(render_rays, table, start, rays)
+            for table, all_starts, all_rays in zip(
                 map(PlaneTable.of, planes), origin, direction, strict=True
             )
-            for rays in all_rays.split(_RAYS_AT_ONCE)
+            for start, rays in zip(
+                all_starts.split(rays_at_once), all_rays.split(rays_at_once), strict=True
+            )
         ]
         if generator is None:
             found = map_parts(lambda part: part(None), parts, label.device)
@@ -194,7 +222,7 @@ class VolumeRenderer:
         colour, opacity, depth, nearest, farthest = (
             list(values) for values in zip(*found, strict=True)
         )
-        shape = (len(planes), side, side)
+        shape = (len(label), side, side)
         together = torch.cat(opacity)
         mean_depth = (torch.cat(depth) / together).nan_to_num(torch.inf)
         mean_depth = mean_depth.clamp(torch.stack(nearest).min(), torch.stack(farthest).max())
@@ -213,7 +241,8 @@ class VolumeRenderer:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Colour, opacity, depth times opacity, and the smallest and largest sample distance."""
         layout = self.layout
-        depths = self._coarse_depths(origin, direction, generator)
+        shape = (len(origin), layout.coarse_samples)
+        depths = coarse_depths(shape, layout.near, layout.far, origin, generator)
         density, colour = self.decode(table, _along(origin, direction, depths))
         with torch.no_grad():
             interval, _ = sample_weights(density, depths)
@@ -229,18 +258,35 @@ class VolumeRenderer:
         result = seen.over(torch.ones_like(seen.colour[:1])) if layout.white_back else seen.colour
         return result, seen.opacity, seen.depth, depths[:, 0].min(), depths[:, -1].max()
 
-    def _coarse_depths(
+    def _render_in_box(
         self,
+        table: PlaneTable,
         origin: Float[Tensor, "ray 3"],
         direction: Float[Tensor, "ray 3"],
         generator: torch.Generator | None,
-    ) -> Float[Tensor, "ray sample"]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """As :meth:`_render_rays`, within the cube: coarse samples say where fine ones are, and only these are seen.
+
+        Coarse samples have density alone and no gradient, so a ray costs little more than its fine samples.
+
+        Source: own; Mildenhall et al. 2020 (NeRF), section 5.2, without the coarse network's picture.
+        """
         layout = self.layout
-        if layout.ray_bounds == "published":
-            shape = (len(origin), layout.coarse_samples)
-            return coarse_depths(shape, layout.near, layout.far, origin, generator)
         near, far = box_bounds(origin, direction, layout.box_width)
-        return stratified_samples(segment_edges(near, far, layout.coarse_samples), generator)
+        with torch.no_grad():
+            edges = segment_edges(near, far, layout.coarse_samples)
+            places = _along(origin, direction, stratified_samples(edges, generator))
+            density = functional.softplus(self.density(table, places) - 1)
+            weights = weights_from_density(density, edges.diff(dim=-1))
+            # A surface may lie before the sample that found it.
+            widened = torch.maximum(weights, functional.pad(weights[:, 1:], (0, 1)))
+            edges = importance_edges(edges, widened, layout.fine_samples, _UNSEEN_SHARE)
+        depths = stratified_samples(edges, generator)
+        density, colour = self.decode(table, _along(origin, direction, depths))
+        weights = weights_from_density(functional.softplus(density - 1), edges.diff(dim=-1))
+        seen = composite(weights, colour, depths)
+        result = seen.over(torch.ones_like(seen.colour[:1])) if layout.white_back else seen.colour
+        return result, seen.opacity, seen.depth, depths[:, 0].min(), depths[:, -1].max()
 
 
 def _along(origin: Tensor, direction: Tensor, depths: Tensor) -> Float[Tensor, "ray sample 3"]:
