@@ -486,7 +486,7 @@ AVATAR = ArtifactSpec(
 
 RENDER = ArtifactSpec(
     kind="render",
-    version=(1, 0),
+    version=(1, 1),
     arrays={
         "image": ArraySpec(
             "uint8", ("frame", "height", "width", 3), RGB, "Head over torso over background."
@@ -515,6 +515,20 @@ RENDER = ArtifactSpec(
             ("frame",),
             "second",
             "Wall-clock time of each frame, without reading and writing.",
+        ),
+        "direction": ArraySpec(
+            "int32",
+            ("navigated_frame",),
+            "1",
+            "Direction of the model's subspace that each frame moves along; none but in mode navigation.",
+            since_minor=1,
+        ),
+        "amount": ArraySpec(
+            "float32",
+            ("navigated_frame",),
+            "standard deviation of the training",
+            "How far each frame lies along its direction from the training's middle; none but in mode navigation.",
+            since_minor=1,
         ),
     },
 )

@@ -78,6 +78,14 @@ class PriorDecoder(Trainable):
         label = z.new_zeros(len(z), self.generator.layout.label_dim)
         return self.generator.backbone.mapping(z, label)
 
+    def moment_latents(self, moments: list[int]) -> Float[Tensor, "n latent w"]:
+        """Latents that training moments are drawn from."""
+        return self.latents(self._data.known[moments])
+
+    def random_latents(self, count: int, generator: torch.Generator) -> Float[Tensor, "n latent w"]:
+        """Latents of heads that nobody has drawn."""
+        return self.latents(held_out.recombined(self._data, count, generator))
+
     def training_losses(
         self, data: PriorPictures, progress: float, generator: torch.Generator
     ) -> dict[str, Float[Tensor, ""]]:
@@ -87,7 +95,7 @@ class PriorDecoder(Trainable):
         draw = {"generator": generator, "device": data.device}
         chosen = torch.randint(len(data.train_moments), (options.moments,), **draw).tolist()
         moments = [int(data.train_moments[index]) for index in chosen]
-        latents = self.latents(data.known[moments])
+        latents = self.moment_latents(moments)
         # Convolutions take half the time in bfloat16; rendering stays in float32.
         with torch.autocast(data.device.type, torch.bfloat16, enabled=options.mixed_precision):
             planes = self.generator.planes(latents).float()
@@ -119,25 +127,28 @@ class PriorDecoder(Trainable):
     @torch.no_grad()
     def test(self) -> tuple[float, float]:
         """PSNR of test people drawn from what is known of them (dB), and Fréchet distance of random heads."""
-        data, generator = self._data, torch.Generator().manual_seed(0)
+        data = self._data
         spread = np.linspace(0, len(data.test_moments) - 1, held_out.COMPARED).round().astype(int)
         moments = data.test_moments[spread].tolist()
         real = data.whole(torch.stack([data.views(m)[0] for m in moments]), held_out.COMPARED_SIDE)
         made, _ = self.pictures(
             self.latents(data.known[moments]), real.label, held_out.COMPARED_SIDE
         )
-        psnr = held_out.peak_signal_to_noise(made, real.colour)
-        known = held_out.recombined(data, held_out.RANDOM, generator)
+        return held_out.peak_signal_to_noise(made, real.colour), self.test_random()
+
+    @torch.no_grad()
+    def test_random(self) -> float:
+        """Fréchet distance of random heads from test people, seen by the same cameras."""
+        data, generator = self._data, torch.Generator().manual_seed(0)
+        latents = self.random_latents(held_out.RANDOM, generator)
         views = torch.cat([data.views(m) for m in data.test_moments.tolist()])
         views = views[torch.randperm(len(views), generator=generator)]
         several = views.repeat(-(-held_out.RANDOM // len(views)))[: held_out.RANDOM]
-        label = data.whole(several, 1).label
-        drawn, _ = self.pictures(self.latents(known), label, held_out.RANDOM_SIDE)
-        features = [
-            held_out.picture_features(pictures)
-            for pictures in (drawn, data.whole(views, held_out.RANDOM_SIDE).colour)
-        ]
-        return psnr, held_out.frechet_distance(features[0], features[1])
+        drawn, _ = self.pictures(latents, data.whole(several, 1).label, held_out.RANDOM_SIDE)
+        return held_out.frechet_distance(
+            held_out.picture_features(drawn),
+            held_out.picture_features(data.whole(views, held_out.RANDOM_SIDE).colour),
+        )
 
     @torch.no_grad()
     def finish(self) -> None:

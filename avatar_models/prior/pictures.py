@@ -14,12 +14,11 @@ from torch.nn import functional
 from artifacts.errors import InputError
 from artifacts.kinds import PRIOR_PICTURES
 from artifacts.store import read_artifact
+from avatar_models.triplane.windows import choose_window
 from head_geometry.camera_conventions import eg3d_label_from_camera
 
 # Every so many people are kept for the test.
 TEST_EVERY = 20
-# Share of the patches that lie around a point of the head.
-ON_HEAD_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -120,38 +119,13 @@ class PriorPictures:
             side: Of the patches, pixels.
             generator: Of the choice.
         """
-        draw = {"generator": generator, "device": self.device}
-        found: list[tuple[Tensor, Tensor]] = []
+        pixels, labels = [], []
         for picture in pictures.tolist():
-            levels = [level for level in (1, 2, 4) if self.side // level >= side]
-            level = levels[int(torch.randint(len(levels), (1,), **draw))]
-            own = self.side // level
-            row, column = self._corner(picture, level, side, generator)
-            rows, columns = (slice(level * at, level * (at + side)) for at in (row, column))
-            pixels = self._pixels[picture, :, rows, columns].float() / 255
-            found.append(
-                (
-                    functional.avg_pool2d(pixels, level),
-                    window_label(self._label[picture], (column / own, row / own), side / own),
-                )
-            )
-        pixels, label = (torch.stack(values) for values in zip(*found, strict=True))
-        return Patches(pixels[:, :3], pixels[:, 3:], label)
-
-    def _corner(
-        self, picture: int, level: int, side: int, generator: torch.Generator
-    ) -> tuple[int, int]:
-        """Where a patch begins: mostly around a point of the head, else anywhere."""
-        draw = {"generator": generator, "device": self.device}
-        free = self.side // level - side + 1
-        if float(torch.rand((), **draw)) < ON_HEAD_SHARE:
-            shown = self._pixels[picture, 3].nonzero()
-            if len(shown):
-                chosen = shown[int(torch.randint(len(shown), (1,), **draw))] // level - side // 2
-                row, column = chosen.clamp(0, free - 1).tolist()
-                return row, column
-        row, column = torch.randint(free, (2,), **draw).tolist()
-        return row, column
+            window = choose_window(self._pixels[picture, 3], side, generator)
+            pixels.append(window.cut(self._pixels[picture]) / 255)
+            labels.append(window.label(self._label[picture], self.side))
+        cut = torch.stack(pixels)
+        return Patches(cut[:, :3], cut[:, 3:], torch.stack(labels))
 
     def _labels(self, parts: list[dict[str, np.ndarray]], units_per_metre: float) -> Tensor:
         camera = torch.from_numpy(np.concatenate([part["camera_from_head"] for part in parts]))
@@ -180,19 +154,3 @@ def label_of_head(
     origin = camera_from_head.new_tensor([*origin_m, 1.0])
     moved[..., :3, 3] = (camera_from_head @ origin)[..., :3] * units_per_metre
     return eg3d_label_from_camera(moved, intrinsics, (side, side))
-
-
-def window_label(
-    label: Float[Tensor, " 25"], corner: tuple[float, float], width: float
-) -> Float[Tensor, " 25"]:
-    """The camera that sees a square window of another's picture.
-
-    Args:
-        label: Of the whole picture.
-        corner: Column and row where the window begins, in picture widths.
-        width: Of the window, in picture widths.
-    """
-    column, row = corner
-    rows = [[1, 0, -column], [0, 1, -row], [0, 0, width]]
-    window = label.new_tensor(rows) / width
-    return torch.cat([label[:16], (window @ label[16:].view(3, 3)).flatten()])

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from artifacts.text_files import write_whole
-from avatar_models.prior import held_out
 from avatar_models.prior.decoder import CURVE_COLUMNS, PriorDecoder
 from avatar_models.prior.pictures import PriorPictures
 
@@ -32,7 +31,7 @@ def write_preview(path: Path, model: PriorDecoder, data: PriorPictures) -> None:
     real = data.whole(torch.stack([data.views(m)[0] for m in moments]), SIDE)
     latents = model.latents(data.known[moments])
     share = torch.linspace(0, 1, COLUMNS, device=data.device)[:, None, None]
-    random = model.latents(held_out.recombined(data, COLUMNS, generator))
+    random = model.random_latents(COLUMNS, generator)
     front = orbit_label(model, torch.tensor(0.0)).expand(COLUMNS, -1)
     around = torch.stack([orbit_label(model, turn) for turn in _TURNS])
     rows = [

@@ -1,0 +1,140 @@
+"""The three drivers: expression, picture or sound to a place in the personal subspace."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from avatar_models.hfa_gp.config import HfaGpConfig
+from avatar_models.hfa_gp.encoder import PictureEncoder
+from avatar_models.triplane.layers import EqualisedLinear
+
+# A coefficient that hardly ever moves in the training frames is not blown up when it does.
+_SMALLEST_STD = 0.02
+_SOUND_LEAK = 0.02
+_SOUND_SIZE = 64
+WINDOW = 16
+WINDOWS = 8
+
+
+def mapper(n_in: int, width: int, layers: int, n_out: int) -> nn.Sequential:
+    """Equalised linear layers without activation between them.
+
+    Source: HFA-GP (CVPR 2023), published networks.
+    """
+    sizes = [n_in, *[width] * layers, n_out]
+    return nn.Sequential(*[EqualisedLinear(one, two) for one, two in pairwise(sizes)])
+
+
+class ExpressionDriver(nn.Module):
+    """Expression coefficients and joint rotations, each in its own standard deviations.
+
+    Args:
+        config: Sizes.
+        n_codes: Length of the driving code.
+
+    Source: HFA-GP, 3DMM driver; the standardisation is own.
+    """
+
+    code_mean: Tensor
+    code_std: Tensor
+
+    def __init__(self, config: HfaGpConfig, n_codes: int) -> None:
+        super().__init__()
+        self.register_buffer("code_mean", torch.zeros(n_codes))
+        self.register_buffer("code_std", torch.ones(n_codes))
+        self.mapper = mapper(
+            n_codes, config.driver_width, config.expression_layers, config.directions
+        )
+
+    def measure(self, codes: Float[Tensor, "frame code"]) -> None:
+        """Take mean and deviation of the training frames."""
+        self.code_mean.copy_(codes.mean(0))
+        self.code_std.copy_(codes.std(0, correction=0).clamp_min(_SMALLEST_STD))
+
+    def forward(self, code: Float[Tensor, " code"], progress: float) -> Float[Tensor, " direction"]:
+        """Place in the subspace."""
+        del progress
+        return self.mapper((code - self.code_mean) / self.code_std)
+
+
+class PictureDriver(nn.Module):
+    """A picture of a face.
+
+    Source: HFA-GP, RGB driver.
+    """
+
+    def __init__(self, config: HfaGpConfig) -> None:
+        super().__init__()
+        self.encoder = PictureEncoder(config.picture_side, config.encoder_base, config.driver_width)
+        self.mapper = mapper(
+            config.driver_width, config.driver_width, config.picture_layers, config.directions
+        )
+
+    def forward(
+        self, picture: Float[Tensor, "height width 3"], progress: float
+    ) -> Float[Tensor, " direction"]:
+        """Place in the subspace."""
+        del progress
+        return self.mapper(self.encoder(picture.movedim(-1, 0)[None]))[0]
+
+
+class SoundDriver(nn.Module):
+    """Windows of audio features: the middle one alone at first, later a weighted mean of all.
+
+    Args:
+        config: Sizes, and when the attention begins.
+        n_channels: Of the audio features.
+
+    Source: HFA-GP, audio driver; networks of AD-NeRF (Guo et al. 2021), section 3.2.
+    """
+
+    def __init__(self, config: HfaGpConfig, n_channels: int) -> None:
+        super().__init__()
+        self.attention_start = config.attention_start
+        sizes = (n_channels, 32, 32, 64, _SOUND_SIZE)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(one, two, 3, stride=2, padding=1) for one, two in pairwise(sizes)
+        )
+        self.linear = nn.ModuleList(nn.Linear(_SOUND_SIZE, _SOUND_SIZE) for _ in range(2))
+        sizes = (_SOUND_SIZE, 16, 8, 4, 2, 1)
+        self.attention = nn.ModuleList(
+            nn.Conv1d(one, two, 3, padding=1) for one, two in pairwise(sizes)
+        )
+        self.attention_linear = nn.Linear(WINDOWS, WINDOWS)
+        self.mapper = mapper(
+            _SOUND_SIZE, config.driver_width, config.expression_layers, config.directions
+        )
+
+    def forward(
+        self, sound: Float[Tensor, "window 16 channel"], progress: float
+    ) -> Float[Tensor, " direction"]:
+        """Place in the subspace.
+
+        Args:
+            sound: Windows around the frame's, which is the fifth of eight.
+            progress: Share of the training done; 1 when rendering.
+        """
+        if progress < self.attention_start:
+            return self.mapper(self.embed(sound[WINDOWS // 2 :][:1]))[0]
+        embedded = self.embed(sound)
+        return self.mapper(self.attend(embedded) @ embedded)
+
+    def embed(self, windows: Float[Tensor, "window 16 channel"]) -> Float[Tensor, "window 64"]:
+        """Each window by itself."""
+        found = windows.movedim(1, 2)
+        for layer in self.convolutions:
+            found = functional.leaky_relu(layer(found), _SOUND_LEAK)
+        one, two = self.linear
+        return two(functional.leaky_relu(one(found[..., 0]), _SOUND_LEAK))
+
+    def attend(self, embedded: Float[Tensor, "window 64"]) -> Float[Tensor, " window"]:
+        """Weights of the windows; they sum to 1."""
+        found = embedded.T[None]
+        for layer in self.attention:
+            found = functional.leaky_relu(layer(found), _SOUND_LEAK)
+        return torch.softmax(self.attention_linear(found[0, 0]), 0)
