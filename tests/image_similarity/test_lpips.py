@@ -4,7 +4,7 @@ import torch
 from scipy.signal import correlate2d
 
 from artifacts.errors import InputError
-from evaluation.metrics.perceptual import LpipsAlex, load_lpips, state_shapes
+from image_similarity.lpips import LpipsAlex, load_lpips, state_shapes
 
 
 @pytest.fixture(scope="module")
