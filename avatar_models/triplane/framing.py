@@ -1,6 +1,6 @@
 """How a generator's picture of a head lies in a frame: its camera label, and the similarity between the two pictures.
 
-A generator that samples its cube ("box") draws what any camera sees. A published one knows only cameras at one distance,
+A generator that samples its cube ("box") draws what any camera sees. A published one knows only cameras on one sphere,
 with one focal length, that look at one point; what it draws is then scaled and moved to where the head is in the frame
 (weak perspective: the head's parts keep the relative sizes that they have at the generator's own distance).
 """
@@ -75,14 +75,14 @@ def canonical_view(
     """The view of a generator that knows only its training cameras.
 
     The camera turns by the smallest angle that brings the pivot onto its axis, then moves along the axis to the
-    training distance: the generator sees the same side of the head. The similarity puts the pivot where the frame has
+    sphere of the training cameras: the generator sees the same side of the head. The similarity puts the pivot where the frame has
     it, with the head's scale at the pivot's depth. A turn by the smallest angle does not roll: near the pivot it
     stretches the picture along the line to the principal point by 1/cos of that angle, and does nothing else, which
     no similarity undoes. Skew is left out, and of unequal focal lengths the geometric mean counts.
 
     For a head point x aside and z behind the pivot (metres), seen from the distance D by a camera of focal length f
     (pixels) that looks at the pivot, the picture put into the frame is off by f x |1/(D + z) - R/(D (R + z))|, about
-    f x z/D · |1/R - 1/D|, with R the training distance; so nothing where D = R.
+    f x z/D · |1/R - 1/D|, with R the distance of the generator's camera from the pivot; so nothing where D = R.
 
     Args:
         camera_from_head: Metres, OpenCV camera axes.
@@ -102,9 +102,9 @@ def canonical_view(
     if float(seen[2]) <= 0:
         raise ValueError("the head is behind the camera")
     axis = camera.new_tensor([0.0, 0.0, 1.0])
-    distance_m = layout.camera_radius / units
     turned = torch.eye(4).to(camera)
     turned[:3, :3] = shortest_turn(seen / seen.norm(), axis) @ camera[:3, :3]
+    distance_m = _training_distance(layout, -turned[2, :3]) / units
     turned[:3, 3] = distance_m * axis - turned[:3, :3] @ pivot_m
 
     focal_px, middle = EG3D_FOCAL_WIDTHS * side, (side - 1) / 2
@@ -116,6 +116,13 @@ def canonical_view(
     frame_from_picture = torch.diag(torch.stack([scale, scale, axis[2]]))
     frame_from_picture[:2, 2] = project(seen, pinhole) - scale * middle
     return FramedView(label.to(camera_from_head), frame_from_picture.to(camera_from_head), side)
+
+
+def _training_distance(layout: Layout, towards_camera: Float[Tensor, "3"]) -> Float[Tensor, ""]:
+    """Scene units from the pivot to the sphere of the training cameras, along a unit vector from the pivot."""
+    pivot = towards_camera.new_tensor(layout.camera_pivot)
+    along = pivot @ towards_camera
+    return (along**2 + layout.camera_radius**2 - pivot @ pivot).sqrt() - along
 
 
 def to_canonical(
