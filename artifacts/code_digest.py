@@ -12,6 +12,7 @@ LOCAL = (
     "artifacts",
     "assets",
     "head_geometry",
+    "image_similarity",
     "media",
     "preprocessing",
     "avatar_models",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,13 @@ from artifacts.kinds import AVATAR
 from artifacts.store import open_artifact, write_artifact
 from avatar_models.dataset import SubjectData
 from avatar_models.interface import AvatarModel
-from avatar_models.registry import config_from_yaml, config_to_yaml, model_module
+from avatar_models.perceptual import perceptual_loss
+from avatar_models.registry import (
+    config_from_yaml,
+    config_to_yaml,
+    model_module,
+    perceptual_kind,
+)
 from avatar_models.trainer import TrainingResult
 
 
@@ -37,9 +43,28 @@ class AvatarMeta:
     train_frames: np.ndarray
 
 
-def build_model(model_name: str, config: Any, data: SubjectData) -> AvatarModel:  # noqa: ANN401
-    """An untrained model for a subject, on the subject's device."""
-    return import_module(model_module(model_name)).build_model(config, data).to(data.device)
+def build_model(
+    model_name: str,
+    config: Any,  # noqa: ANN401
+    data: SubjectData,
+    lpips_weights: Sequence[Path] = (),
+) -> AvatarModel:
+    """An untrained model for a subject, on the subject's device.
+
+    Args:
+        model_name: Registered name.
+        config: The model's options.
+        data: The subject.
+        lpips_weights: For models with a perceptual loss (:func:`avatar_models.perceptual.perceptual_loss`).
+
+    Raises:
+        InputError: the perceptual loss cannot be made.
+    """
+    model = import_module(model_module(model_name)).build_model(config, data).to(data.device)
+    kind = perceptual_kind(config)
+    if kind is not None:
+        model.perceptual = perceptual_loss(kind, lpips_weights, data.device)
+    return model
 
 
 def save_avatar(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from avatar_models.dataset import SubjectData
 from avatar_models.driving_signals import Driving
+from avatar_models.perceptual import PerceptualLoss
 
 
 @runtime_checkable
@@ -120,7 +121,13 @@ class AvatarModel(Trainable):
 
     Everything that rendering needs is in ``state_dict()`` and ``config``, so that an avatar file renders
     without the training frames. A model may be asked to train at one ``image_size`` and render at another.
+
+    Attributes:
+        perceptual: Set before the training of a model whose options have ``perceptual`` (one of
+            ``avatar_models.registry.PERCEPTUAL_LOSSES``); its ``name`` should be that of the loss term. Not in the file.
     """
+
+    perceptual: PerceptualLoss
 
     @abstractmethod
     def training_losses(

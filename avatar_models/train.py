@@ -51,6 +51,8 @@ class Options:
     """auto, cpu or cuda."""
     set: tuple[str, ...] = ()
     """Options of the model that differ from the preset, as key=value."""
+    lpips_weights: tuple[Path, ...] = ()
+    """Weight files of LPIPS, AlexNet and the linear heads; without them models with a perceptual loss learn by a substitute."""
     checkpoint_every_s: float = 30.0
     """Seconds between checkpoints."""
 
@@ -78,7 +80,7 @@ def main(options: Options) -> None:
     provenance = _provenance(options)
     checkpoint = CheckpointFile(checkpoint_path(options.out), _checkpoint_key(provenance, config))
     torch.manual_seed(options.seed)
-    model = build_model(options.model, config, data)
+    model = build_model(options.model, config, data, options.lpips_weights)
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     LOGGER.info(
         "%s: %d parameters, %d training frames at %dx%d, %s",
@@ -103,6 +105,7 @@ def _provenance(options: Options) -> dict[str, Any]:
         "matte": options.matte,
         "head_model": options.head_model,
         "face_fit": options.face_fit,
+        **{f"lpips_weights{i}": path for i, path in enumerate(options.lpips_weights)},
     }
     # How often a checkpoint is written changes no result.
     recorded = replace(options, checkpoint_every_s=0.0)

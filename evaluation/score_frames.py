@@ -8,7 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from evaluation.metrics.coefficients import expression_distances, pose_distances
-from evaluation.metrics.image_similarity import (
+from evaluation.metrics.landmarks import jitter, landmark_distance, normalised_mean_error
+from evaluation.regions import Comparison
+from head_geometry.landmark_sets import LandmarkSet
+from image_similarity.lpips import LpipsAlex
+from image_similarity.psnr_ssim import (
     SimilarityMaps,
     ms_ssim_name,
     ms_ssim_of_maps,
@@ -17,10 +21,6 @@ from evaluation.metrics.image_similarity import (
     similarity_maps,
     ssim_of_maps,
 )
-from evaluation.metrics.landmarks import jitter, landmark_distance, normalised_mean_error
-from evaluation.metrics.perceptual import LpipsAlex
-from evaluation.regions import Comparison
-from head_geometry.landmark_sets import LandmarkSet
 
 LPIPS_REGIONS = ("person", "head", "full")
 

@@ -18,7 +18,6 @@ from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
 from evaluation.metric_names import metric_info, sort_key
-from evaluation.metrics.perceptual import LpipsAlex, load_lpips
 from evaluation.regions import Comparison
 from evaluation.score_frames import (
     LPIPS_REGIONS,
@@ -33,6 +32,7 @@ from evaluation.truth import FittedClip, read_pictures
 from head_geometry.head_model import HeadModel
 from head_geometry.images import resize_points
 from head_geometry.landmark_sets import landmark_set_of
+from image_similarity.lpips import LpipsAlex, load_lpips
 
 LOGGER = logging.getLogger(__name__)
 

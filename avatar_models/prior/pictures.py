@@ -14,8 +14,8 @@ from torch.nn import functional
 from artifacts.errors import InputError
 from artifacts.kinds import PRIOR_PICTURES
 from artifacts.store import read_artifact
+from avatar_models.triplane.framing import label_of_head
 from avatar_models.triplane.windows import choose_window
-from head_geometry.camera_conventions import eg3d_label_from_camera
 
 # Every so many people are kept for the test.
 TEST_EVERY = 20
@@ -132,25 +132,3 @@ class PriorPictures:
         intrinsics = torch.from_numpy(np.concatenate([part["intrinsics"] for part in parts]))
         label = label_of_head(camera, intrinsics, self.side, units_per_metre, self.origin_m)
         return label.float().to(self.device)
-
-
-def label_of_head(
-    camera_from_head: Float[Tensor, "*batch 4 4"],
-    intrinsics: Float[Tensor, "*batch 3 3"],
-    side: int,
-    units_per_metre: float,
-    origin_m: tuple[float, ...],
-) -> Float[Tensor, "*batch 25"]:
-    """A generator's label of a camera that sees a head.
-
-    Args:
-        camera_from_head: Metres, OpenCV camera axes.
-        intrinsics: Pinhole matrix in pixels of a square picture.
-        side: Of the picture, pixels.
-        units_per_metre: Scene units in a metre.
-        origin_m: Where the scene's origin lies, head axes, metres.
-    """
-    moved = camera_from_head.clone()
-    origin = camera_from_head.new_tensor([*origin_m, 1.0])
-    moved[..., :3, 3] = (camera_from_head @ origin)[..., :3] * units_per_metre
-    return eg3d_label_from_camera(moved, intrinsics, (side, side))

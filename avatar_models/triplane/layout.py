@@ -60,7 +60,7 @@ class Layout:
     plane_axes: str = "published"
     """``published``: (x, y), (x, z), (z, x), as the published weights were trained; ``orthogonal``: the last is (z, y)."""
     camera_radius: float = 2.7
-    """Distance of the training cameras from their pivot."""
+    """Distance of the training cameras from the origin (not from their pivot: the labels of FFHQ's pictures say so)."""
     camera_pivot: tuple[float, ...] = (0.0, 0.0, 0.2)
     """Where the training cameras look at."""
     units_per_metre: float = 2.7

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from head_geometry.camera_conventions import eg3d_label_from_camera
+from head_geometry.camera_conventions import EG3D_FOCAL_WIDTHS, eg3d_label_from_camera
 from preprocessing.exporting.clip import FittedClip
 from preprocessing.exporting.folder import PictureWriter, write_json
 from preprocessing.exporting.warp import warp
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 # Side of EG3D's crops (pixel).
 SIDE_PX = 512
 # Scene units per metre, and the width at the head that a crop shows: its FFHQ cameras stand 2.7 units away (1 m) and
-# have a focal length of 2985.29/700 image widths.
+# have a focal length of EG3D_FOCAL_WIDTHS.
 UNITS_PER_METRE = 2.7
-CROP_WIDTH_M = 700 / 2985.29
+CROP_WIDTH_M = 1 / EG3D_FOCAL_WIDTHS
 # Pictures per folder, as EG3D's own preparation has them.
 PER_FOLDER = 1000
 

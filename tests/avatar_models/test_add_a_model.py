@@ -24,7 +24,14 @@ def checkout(tmp_path_factory, toy) -> Path:
     """A copy of the project with the page's files written and a subject's artifacts in place."""
     copy = tmp_path_factory.mktemp("checkout")
     ignored = shutil.ignore_patterns("__pycache__", "frozen_*")
-    for name in ("artifacts", "assets", "avatar_models", "head_geometry", "media"):
+    for name in (
+        "artifacts",
+        "assets",
+        "avatar_models",
+        "head_geometry",
+        "image_similarity",
+        "media",
+    ):
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     shutil.copytree(ROOT / "tests" / "avatar_models", copy / "tests" / "avatar_models")
     for name in ("conftest.py", "toy.py"):

@@ -8,11 +8,11 @@ from artifacts.errors import InputError
 from artifacts.kinds import LANDMARKS, MATTE, SCORES
 from artifacts.store import read_artifact
 from evaluation.metric_names import metric_info
-from evaluation.metrics.perceptual import state_shapes
 from evaluation.report_subject import telling_frames
 from evaluation.scores import Options, main
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
+from image_similarity.lpips import state_shapes
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from head_geometry.rotations import (
     axis_angle_from_matrix,
     matrix_from_axis_angle,
     quaternion_from_matrix,
+    shortest_turn,
     skew,
 )
 
@@ -55,3 +56,14 @@ def test_small_angles_in_single_precision(angle):
     matrix = matrix_from_axis_angle(vector)
     assert matrix[2, 1].item() == pytest.approx(np.sin(angle), rel=1e-5)
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(3), atol=1e-6, rtol=0)
+
+
+def test_shortest_turn_takes_one_direction_to_another_about_their_normal():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(2, 20, 3, generator=generator, dtype=torch.float64)
+    first, second = torch.nn.functional.normalize(drawn, dim=-1)
+    turn = shortest_turn(first, second)
+    torch.testing.assert_close((turn @ first[..., None])[..., 0], second)
+    angle = torch.linalg.vector_norm(axis_angle_from_matrix(turn), dim=-1)
+    torch.testing.assert_close(angle, torch.acos((first * second).sum(-1)))
+    torch.testing.assert_close(shortest_turn(first, first), torch.eye(3).to(turn).expand(20, 3, 3))

@@ -149,7 +149,14 @@ def test_changed_code_reruns_its_step_and_a_comment_does_not(toy_run: Project, t
     """Snakemake runs from a copy of the code whose matte step is edited."""
     code = tmp_path / "code"
     names = ["Snakefile", "rules", "workflow", "profiles", "envs", "artifacts", "assets"]
-    names += ["head_geometry", "preprocessing", "avatar_models", "evaluation", "media"]
+    names += [
+        "head_geometry",
+        "image_similarity",
+        "preprocessing",
+        "avatar_models",
+        "evaluation",
+        "media",
+    ]
     code.mkdir()
     for name in names:
         source = ROOT / name

@@ -15,8 +15,9 @@ from avatar_models import train_prior
 from avatar_models.prior import held_out
 from avatar_models.prior.decoder import PriorDecoder
 from avatar_models.prior.options import prior_options
-from avatar_models.prior.pictures import PriorPictures, label_of_head, window_label
+from avatar_models.prior.pictures import PriorPictures, window_label
 from avatar_models.trainer import Training
+from avatar_models.triplane.framing import label_of_head
 from avatar_models.triplane.rays import rays_from_label
 from avatar_models.triplane.weights import load_generator, read_record
 

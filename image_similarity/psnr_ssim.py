@@ -1,8 +1,8 @@
 """PSNR, SSIM and MS-SSIM of sRGB images in 0..1, per frame, with an optional weight per pixel.
 
 All three use a data range of 1, the three sRGB channels as they are (no luma), and treat every pixel of
-the crop alike unless a weight is given. SSIM works in float64, since variances cancel in float32. Which pixels an image holds (background, mask) is decided in
-:mod:`evaluation.regions`.
+the crop alike unless a weight is given. SSIM is measured in float64, since variances cancel in float32. Which pixels an
+image holds (background, mask) is for the caller to decide.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ WINDOW_SIGMA_PX = 1.5
 C1, C2 = 0.01**2, 0.03**2
 # Wang, Simoncelli and Bovik 2003, section 3.2, finest scale first.
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# Up to this side (pixel) windows are matrix products.
+LARGEST_PRODUCT_PX = 256
 # 0..255 images that differ nowhere have no finite PSNR; this bounds it at 100 dB.
 SMALLEST_MSE = 1e-10
 
@@ -130,9 +132,18 @@ def ms_ssim_of_maps(
     return result.mean(-1)
 
 
-def similarity_maps(first: Images, second: Images, scales: int) -> list[SimilarityMaps]:
-    """Similarity terms at ``scales`` scales, finest first, in float64; each scale halves the last by 2 x 2 means."""
-    first, second = first.double(), second.double()
+def similarity_maps(
+    first: Images, second: Images, scales: int, dtype: torch.dtype = torch.float64
+) -> list[SimilarityMaps]:
+    """Similarity terms at ``scales`` scales, finest first; each scale halves the last by 2 x 2 means.
+
+    Args:
+        first: sRGB in 0..1.
+        second: sRGB in 0..1.
+        scales: At most :func:`ms_ssim_scales`.
+        dtype: What to compute in; float32 is enough for a loss.
+    """
+    first, second = first.to(dtype), second.to(dtype)
     maps = [_maps_of_scale(first, second)]
     for _ in range(scales - 1):
         first, second = _halve(first), _halve(second)
@@ -168,15 +179,32 @@ def _blur(
 ) -> Float[Tensor, "frame inner_height inner_width channel"]:
     """Gaussian window means, whole windows only.
 
-    Sums of shifted planes, one plane at a time so that it stays in the processor's cache: twenty times
-    faster here than a float64 convolution of 512 x 512 pixels.
+    Small images by two matrix products, two to ten times faster under autograd than anything else tried. Large ones as
+    sums of shifted planes, one plane at a time so that it stays in the processor's cache: twenty times faster here than
+    a float64 convolution of 512 x 512 pixels, and twice as fast as the products.
     """
-    offset = torch.arange(WINDOW_TAPS, dtype=torch.float64) - WINDOW_TAPS // 2
-    taps = torch.exp(-0.5 * (offset / WINDOW_SIGMA_PX) ** 2)
-    weights = (taps / taps.sum()).tolist()
     planes = images.movedim(-1, 1)
+    if max(planes.shape[2:]) <= LARGEST_PRODUCT_PX:
+        rows, columns = (_window_matrix(side, images) for side in planes.shape[2:])
+        return (rows @ planes @ columns.T).movedim(1, -1)
+    weights = _window_taps().tolist()
     blurred = [_blur_plane(plane.contiguous(), weights) for plane in planes.flatten(0, 1)]
     return torch.stack(blurred).unflatten(0, planes.shape[:2]).movedim(1, -1)
+
+
+def _window_taps() -> Float[Tensor, " tap"]:
+    offset = torch.arange(WINDOW_TAPS, dtype=torch.float64) - WINDOW_TAPS // 2
+    taps = torch.exp(-0.5 * (offset / WINDOW_SIGMA_PX) ** 2)
+    return taps / taps.sum()
+
+
+def _window_matrix(side: int, like: Tensor) -> Float[Tensor, "inner side"]:
+    """Row i holds the window's weights from column i on."""
+    eye = torch.eye(side - WINDOW_TAPS + 1, dtype=torch.float64)
+    rows = functional.conv1d(
+        eye[:, None], _window_taps()[None, None].flip(-1), padding=WINDOW_TAPS - 1
+    )
+    return rows[:, 0].to(like)
 
 
 def _blur_plane(

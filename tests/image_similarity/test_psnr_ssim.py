@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from evaluation.metrics.image_similarity import (
+from image_similarity.psnr_ssim import (
     MS_SSIM_WEIGHTS,
     ms_ssim,
     ms_ssim_name,
@@ -151,3 +151,9 @@ def test_ms_ssim_is_named_after_the_scales_that_fit(side, name):
 def test_an_image_smaller_than_one_window_is_refused():
     with pytest.raises(ValueError, match="smaller than one 11-px window"):
         ms_ssim_name(10, 40)
+
+
+def test_windows_of_small_and_of_large_images_are_the_same(pair, monkeypatch):
+    small = ms_ssim(*pair)
+    monkeypatch.setattr("image_similarity.psnr_ssim.LARGEST_PRODUCT_PX", 0)
+    torch.testing.assert_close(small, ms_ssim(*pair), rtol=1e-12, atol=0)

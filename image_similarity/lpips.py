@@ -53,9 +53,13 @@ class LpipsAlex(nn.Module):
             if name not in state or tuple(state[name].shape) != shape:
                 found = tuple(state[name].shape) if name in state else "nothing"
                 raise ValueError(f"tensor {name}: found {found}, expected shape {shape}")
-            self.register_buffer(name.replace(".", "_"), state[name].detach().float())
-        self.register_buffer("shift", torch.tensor(_SHIFT)[:, None, None])
-        self.register_buffer("scale", torch.tensor(_SCALE)[:, None, None])
+            self._keep(name.replace(".", "_"), state[name].detach().float())
+        self._keep("shift", torch.tensor(_SHIFT)[:, None, None])
+        self._keep("scale", torch.tensor(_SCALE)[:, None, None])
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        # A network that is trained by this one does not carry it into its own file.
+        self.register_buffer(name, value, persistent=False)
 
     def _features(self, images: Float[Tensor, "frame height width 3"]) -> list[Tensor]:
         planes = (images.movedim(-1, 1) * 2 - 1 - self.get_buffer("shift")) / self.get_buffer(

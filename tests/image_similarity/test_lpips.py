@@ -1,21 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from lpips_weights import random_state, write_weights
 from scipy.signal import correlate2d
 
 from artifacts.errors import InputError
-from evaluation.metrics.perceptual import LpipsAlex, load_lpips, state_shapes
+from image_similarity.lpips import LpipsAlex, load_lpips
 
 
 @pytest.fixture(scope="module")
 def state():
-    generator = torch.Generator().manual_seed(2)
-    tensors = {}
-    for name, shape in state_shapes().items():
-        tensor = torch.randn(shape, generator=generator)
-        fan_in = np.prod(shape[1:]) if len(shape) == 4 else 1
-        tensors[name] = tensor.abs() if name.startswith("lin") else tensor / max(fan_in, 1) ** 0.5
-    return tensors
+    return random_state()
 
 
 def reference_lpips(first, second, state):
@@ -76,13 +71,12 @@ def test_equal_images_are_at_distance_zero(state):
 
 
 def test_weights_split_over_two_files_as_they_are_published(state, tmp_path):
-    torch.save({k: v for k, v in state.items() if k.startswith("features")}, tmp_path / "a.pth")
-    torch.save({k: v for k, v in state.items() if k.startswith("lin")}, tmp_path / "b.pth")
+    backbone, heads = write_weights(tmp_path)
     image, other = torch.rand(2, 1, 64, 64, 3)
-    both = load_lpips([tmp_path / "a.pth", tmp_path / "b.pth"])
+    both = load_lpips([backbone, heads])
     torch.testing.assert_close(both(image, other), LpipsAlex(state)(image, other))
-    with pytest.raises(InputError, match=r"a\.pth: not the LPIPS weights .*lin0"):
-        load_lpips([tmp_path / "a.pth"])
+    with pytest.raises(InputError, match=r"alexnet\.pth: not the LPIPS weights .*lin0"):
+        load_lpips([backbone])
 
 
 def test_a_damaged_or_foreign_file_is_refused_in_one_sentence(tmp_path):
@@ -91,3 +85,8 @@ def test_a_damaged_or_foreign_file_is_refused_in_one_sentence(tmp_path):
         load_lpips([tmp_path / "bad.pth"])
     with pytest.raises(InputError, match="cannot be read"):
         load_lpips([tmp_path / "absent.pth"])
+
+
+def test_a_network_that_learns_by_it_does_not_carry_it(state):
+    assert not LpipsAlex(state).state_dict()
+    assert not list(LpipsAlex(state).parameters())
