@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 from jsonschema import Draft202012Validator
-from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import validate
 
@@ -459,9 +458,12 @@ def driver_of(wildcards):
 def driver_files(wildcards):
     """What a render reads of its driver, by option of the renderer: what its model is driven by, and the motion."""
     driver, signal = driver_of(wildcards), driven_by(wildcards.model)
-    if driver in DRIVERS and signal != "expression":
-        raise WorkflowError(
-            f"{driver} is a recording of motion, which has no {signal}, but {wildcards.model} is driven by {signal}"
+    lacks = (driver in DRIVERS and signal != "expression") or (
+        driver in SOUNDS and signal != "sound"
+    )
+    if lacks:
+        sys.exit(
+            f"error: render_{wildcards.view}: {wildcards.model} is driven by {signal}, and {driver} has none"
         )
     kinds = {"driver_frames": "frames"}
     if driver not in SOUNDS:
