@@ -18,12 +18,16 @@ class Follower(AvatarModel):
     def features(self, driving: Driving):
         if self.signal == "picture":
             assert driving.sound is None
-            return driving.picture[16::32, 16::32].flatten()
+            return driving.picture[16::32, 16::32].flatten() / 8
         assert driving.picture is None
-        return driving.sound.mean((0, 1))
+        # The vector of the frame itself.
+        return driving.sound[4, 8]
 
     def parameter_groups(self):
-        return [{"params": [self.image, self.weight], "lr": 0.02, "lr_end": 0.002}]
+        return [
+            {"params": [self.image], "lr": 0.02, "lr_end": 0.002},
+            {"params": [self.weight], "lr": 5e-3, "lr_end": 5e-4},
+        ]
 
     def picture(self, driving: Driving):
         return self.image + torch.tensordot(self.features(driving), self.weight, dims=1)
