@@ -80,7 +80,7 @@ rule render_avatar:
         runtime=60,
     params:
         mode=lambda wildcards: wildcards.view.split("_")[0],
-        driver=driver_options,
+        driver=lambda wildcards: option_words(driver_files(wildcards)),
         whole_driver=lambda wildcards: (
             "--whole-driver"
             if driver_of(wildcards) in DRIVERS

@@ -478,11 +478,6 @@ def driver_files(wildcards):
     }
 
 
-def driver_options(wildcards):
-    """The files of the driver as command-line options."""
-    return option_words(driver_files(wildcards))
-
-
 def training_sound(wildcards):
     """The audio features of the subject, where the model at hand is driven by sound, by option of the trainer."""
     if driven_by(wildcards.model) != "sound":
