@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
-import h5py
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -16,8 +13,10 @@ from torch import Tensor
 from artifacts.errors import InputError
 from artifacts.kinds import FACE_FIT, FRAMES, MATTE
 from artifacts.splits import split_frames
-from artifacts.store import open_artifact, read_artifact
+from artifacts.store import read_artifact
+from avatar_models.driver_media import NO_MEDIA, DriverMedia, DriverPictures, DriverSound
 from avatar_models.driving_signals import Driving
+from avatar_models.frame_images import FrameImages, ImageCache
 from head_geometry.cameras import project, resize_intrinsics, transform
 from head_geometry.head_model import HeadModel
 from head_geometry.head_region import head_region
@@ -29,14 +28,19 @@ CACHE_BYTES = 1_500_000_000
 
 
 class DrivingClip:
-    """The driving signals of one clip (a ``face_fit``); holds no pixels, so it is all that rendering needs.
+    """The driving signals of one clip: those of its ``face_fit``, and ``media`` for a model that needs them.
+
+    It is all that rendering needs: no training frame is read.
 
     Attributes:
         head_model: The head model of the fit.
         neutral: Shaped vertices, neutral expression, no joint rotation; (vertex, 3), head axes, metres.
         image_size: Width, height of the images to make, pixels.
         valid: False where the pose was filled in from neighbours, (frame,) NumPy bool.
+        media: The clip's pictures or sound, for a model that is driven by them.
     """
+
+    media: DriverMedia = NO_MEDIA
 
     def __init__(
         self,
@@ -93,7 +97,15 @@ class DrivingClip:
         return torch.cat([self.expression, self.joint_rotation.flatten(1)], -1)
 
     def driving(self, frame: int) -> Driving:
-        """The driving signals of one frame (about a millisecond; nothing is cached)."""
+        """The driving signals of one frame (about a millisecond without media; nothing but pictures is cached).
+
+        Raises:
+            KeyError: the model is driven by pictures, and the frame's pixels may not be read.
+        """
+        return self.media.add_to(self.tracked(frame), frame)
+
+    def tracked(self, frame: int) -> Driving:
+        """The driving signals of one frame that come from the fit: neither picture nor sound."""
         return self.pose(
             frame,
             self.expression[frame],
@@ -166,8 +178,8 @@ class SubjectData:
         self.clip = clip
         self.image_size = clip.image_size
         self.device = clip.device
-        self._image = _check_clip(frames, FRAMES.kind, "image", clip.n_frames)
-        self._alpha = _check_clip(matte, MATTE.kind, "alpha", clip.n_frames)
+        self._image = _images_of(clip, FrameImages(frames, FRAMES, "image"))
+        self._alpha = _images_of(clip, FrameImages(matte, MATTE, "alpha"))
         train, test = split_frames(split, clip.n_frames)
         train = train[clip.valid[train]]
         if len(train) == 0:
@@ -178,9 +190,7 @@ class SubjectData:
         self.train_frames: Int[Tensor, " train_frame"] = torch.from_numpy(train)
         self.test_frames: Int[Tensor, " test_frame"] = torch.from_numpy(test)
         self._readable = frozenset(train.tolist())
-        self._cache: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
-        self._cache_bytes, self._used_bytes = cache_bytes, 0
-        self._files: dict[Path, h5py.File] = {}
+        self._cache = ImageCache(cache_bytes)
 
     @classmethod
     def load(
@@ -220,8 +230,34 @@ class SubjectData:
         return self.clip.neutral
 
     def driving(self, frame: int) -> Driving:
-        """Driving signals of any frame of the clip."""
+        """Driving signals of any frame of the clip; with pictures (:meth:`drive_by`) of training frames only.
+
+        Raises:
+            KeyError: the model is driven by pictures, and ``frame`` is not a training frame.
+        """
         return self.clip.driving(frame)
+
+    def drive_by(self, signal: str, audio_features: Path | None = None) -> None:
+        """Let :meth:`driving` also give what a model is driven by.
+
+        Args:
+            signal: What :func:`avatar_models.registry.driven_by` says of the model.
+            audio_features: ``audio_features`` artifact of the clip, for ``sound``.
+
+        Raises:
+            InputError: the clip has no sound, or the files do not belong together.
+        """
+        if signal == "picture":
+            pictures = DriverPictures(self._image, self._alpha, self.device, self._readable)
+            self.clip.media = DriverMedia(pictures=pictures)
+        elif signal == "sound":
+            if audio_features is None:
+                raise InputError(
+                    "a model that is driven by sound needs the audio features of the subject; "
+                    "give them with --audio-features"
+                )
+            self.clip.media = DriverMedia(sound=DriverSound.load(audio_features, self.device))
+            self.clip.media.check_length(self.clip.n_frames, self._image.path)
 
     def spread_train_frames(self, count: int) -> list[int]:
         """At most ``count`` of the training frames, evenly spaced."""
@@ -258,41 +294,23 @@ class SubjectData:
 
     def image_bytes(self, frame: int) -> UInt8[Tensor, "height width 3"]:
         """A training image as it is cached, 0..255."""
-        return self._cached("image", frame, lambda f: self._read(self._image, "image", f))
+        return self._cached("image", frame, lambda f: self._read(self._image, f))
 
     def alpha_bytes(self, frame: int) -> UInt8[Tensor, "height width"]:
         """The person's matte as it is cached, 0..255."""
-        return self._cached("alpha", frame, lambda f: self._read(self._alpha, "alpha", f)[..., 0])
+        return self._cached("alpha", frame, lambda f: self._read(self._alpha, f)[..., 0])
 
     def _cached(self, name: str, frame: int, make: Callable[[int], Tensor]) -> Tensor:
         frame = int(frame)
         if frame not in self._readable:
             raise KeyError(f"frame {frame} is not a training frame; its pixels may not be read")
-        key = (name, frame)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        value = make(frame)
-        self._cache[key] = value
-        self._used_bytes += value.nbytes
-        while self._used_bytes > self._cache_bytes and len(self._cache) > 1:
-            self._used_bytes -= self._cache.popitem(last=False)[1].nbytes
-        return value
+        return self._cache.get((name, frame), lambda: make(frame))
 
-    def _read(self, path: Path, name: str, frame: int) -> Tensor:
-        if path not in self._files:
-            self._files[path] = h5py.File(path, "r")
-        try:
-            stored = np.asarray(cast(h5py.Dataset, self._files[path][name])[frame])
-        except OSError as error:
-            raise InputError(
-                f"{path}/{name}: frame {frame} cannot be read ({error}); delete the file and run again"
-            ) from error
-        image = torch.from_numpy(stored if stored.ndim == 3 else stored[..., None])
-        return resize_area(image.to(self.device), self.image_size)
+    def _read(self, images: FrameImages, frame: int) -> Tensor:
+        return resize_area(images.read(frame).to(self.device), self.image_size)
 
     def _make_region(self, frame: int) -> Tensor:
-        signal = self.driving(frame)
+        signal = self.clip.tracked(frame)
         region = head_region(
             self.head_model,
             signal.vertices,
@@ -311,13 +329,10 @@ def resize_similarity(
     return new_from_old @ matrix @ np.linalg.inv(new_from_old)
 
 
-def _check_clip(path: Path, kind: str, name: str, n_frames: int) -> Path:
-    spec = FRAMES if kind == FRAMES.kind else MATTE
-    with open_artifact(path, spec) as reader:
-        found = reader.shape(name)[0]
-    if found != n_frames:
+def _images_of(clip: DrivingClip, images: FrameImages) -> FrameImages:
+    if images.n_frames != clip.n_frames:
         raise InputError(
-            f"{path}: {found} frames, but the face fit has {n_frames}; "
+            f"{images.path}: {images.n_frames} frames, but the face fit has {clip.n_frames}; "
             "run face_fit again on this clip"
         )
-    return path
+    return images

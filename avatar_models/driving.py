@@ -1,4 +1,4 @@
-"""What drives a render: the subject's own held-out frames, a camera around it, or another subject."""
+"""What drives a render: the subject's own held-out frames, a camera around it, another subject, or a sound alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avatar_models.dataset import DrivingClip
+from avatar_models.driver_media import DriverMedia
 from avatar_models.driving_signals import Driving
 from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
 
@@ -66,7 +67,7 @@ def orbit_driving(clip: DrivingClip, n_frames: int) -> Iterator[Driving]:
     """The rest expression, seen by a camera that swings 30° to both sides and 8° up and down.
 
     The camera moves around the head's middle; the torso's similarity stays that of the rest frame, which
-    no longer fits, so the renderer shows the head alone.
+    no longer fits, so the renderer shows the head alone. A picture or sound is that of the rest frame.
     """
     rest = rest_pose(clip)
     middle = clip.neutral.mean(0)
@@ -79,9 +80,9 @@ def orbit_driving(clip: DrivingClip, n_frames: int) -> Iterator[Driving]:
         turn = torch.eye(4, device=clip.device)
         turn[:3, :3] = pitch @ yaw
         turn[:3, 3] = middle - turn[:3, :3] @ middle
-        yield clip.pose(
-            rest.frame, rest.expression, rest.joint_rotation, rest.camera_from_head @ turn, torso
-        )
+        camera = rest.camera_from_head @ turn
+        driving = clip.pose(rest.frame, rest.expression, rest.joint_rotation, camera, torso)
+        yield clip.media.add_to(driving, rest.frame)
 
 
 def cross_driving(
@@ -91,7 +92,8 @@ def cross_driving(
 
     Expression and joints: the subject's rest plus the driver's change, within the head model's limits.
     Head: the driver's turn from its rest (in head axes) and its shift in metres. Torso: the driver's motion
-    from its rest frame, in shares of the image, on top of the subject's place at rest.
+    from its rest frame, in shares of the image, on top of the subject's place at rest. Picture or sound: the
+    driver's, as they are.
 
     Args:
         subject: Whose avatar it is; both clips at the avatar's image size.
@@ -113,4 +115,37 @@ def cross_driving(
         )
         camera[:3, 3] = own.camera_from_head[:3, 3] + moved[:3, 3] - other.camera_from_head[:3, 3]
         torso = driver.torso_from_reference[frame] @ driver_at_rest @ torso_at_rest
-        yield replace(subject.pose(own.frame, expression, joints, camera, torso), frame=frame)
+        driving = subject.pose(own.frame, expression, joints, camera, torso)
+        yield driver.media.add_to(replace(driving, frame=frame), frame)
+
+
+def there_and_back(n_frames: int, count: int) -> np.ndarray:
+    """``count`` frames of a clip of ``n_frames``: in order up to its end, back to its beginning, and so on."""
+    turn = np.concatenate([np.arange(n_frames), np.arange(n_frames - 2, 0, -1)])
+    return turn[np.arange(count) % len(turn)]
+
+
+def sound_driving(subject: DrivingClip, sound: DriverMedia, count: int) -> Iterator[Driving]:
+    """A sound alone moves the face; head and torso move as in the subject's own clip, there and back.
+
+    Expression and jaw of the fit stay at the subject's rest, so that nothing of the face comes from the clip.
+
+    Args:
+        subject: Whose avatar it is.
+        sound: What is heard.
+        count: Frames that it lasts.
+    """
+    rest = rest_pose(subject)
+    # A head model may open its mouth with a joint (FLAME's).
+    jaw = [index for index, name in enumerate(subject.head_model.joint_name) if name == "jaw"]
+    for index, frame in enumerate(there_and_back(subject.n_frames, count).tolist()):
+        joints = subject.joint_rotation[frame].clone()
+        joints[jaw] = rest.joint_rotation[jaw]
+        driving = subject.pose(
+            index,
+            rest.expression,
+            joints,
+            subject.camera_from_head[frame],
+            subject.torso_from_reference[frame],
+        )
+        yield sound.add_to(driving, index)

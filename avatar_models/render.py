@@ -1,4 +1,4 @@
-"""Render an avatar: its own held-out frames, a camera around it, or another subject's motion (step ``render_avatar``)."""
+"""Render an avatar: its own held-out frames, a camera around it, another subject's motion, or a sound (step ``render_avatar``)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ from artifacts.provenance import make_provenance
 from artifacts.splits import split_frames
 from artifacts.step import run_step
 from artifacts.store import open_artifact, open_writer
-from avatar_models.avatar_file import load_avatar
+from avatar_models.avatar_file import AvatarMeta, load_avatar
 from avatar_models.dataset import DrivingClip
 from avatar_models.device import choose_device, synchronise
-from avatar_models.driving import cross_driving, orbit_driving, rest_pose, self_driving
+from avatar_models.driver_media import NO_MEDIA, DriverMedia, DriverSound, open_pictures
+from avatar_models.driving import (
+    cross_driving,
+    orbit_driving,
+    rest_pose,
+    self_driving,
+    sound_driving,
+)
 from avatar_models.interface import AvatarModel, Driving, Layers
-from avatar_models.registry import model_module
+from avatar_models.registry import driven_by, model_module
 from media.video import VideoWriter
 
 LOGGER = logging.getLogger(__name__)
@@ -41,21 +48,27 @@ class Options:
 
     avatar: Path
     """``avatar`` artifact."""
-    mode: Literal["self", "orbit", "cross"]
+    mode: Literal["self", "orbit", "cross", "audio"]
     """self: the held-out frames of its own clip; orbit: a camera swinging around the head at a fixed
-    expression (head alone over white); cross: the held-out frames of another subject."""
+    expression (head alone over white); cross: the held-out frames of another subject; audio: a sound alone, head and
+    torso moving as in the avatar's own clip (for models that are driven by sound)."""
     head_model: Path
     """``head_model`` artifact that the fits were made with."""
     face_fit: Path
     """``face_fit`` artifact of the avatar's own subject."""
     driver_frames: Path
-    """``frames`` artifact of the driver (for times and sound; its pixels are not read)."""
-    driver_fit: Path
-    """``face_fit`` artifact of the driver."""
+    """``frames`` artifact of the driver: times, sound and, only where the model is driven by pictures, pixels."""
     out: Path
     """Render file to write."""
     video: Path
     """H.264 video to write, with the driver's sound where there is one."""
+    driver_fit: Path | None = None
+    """``face_fit`` artifact of the driver, for mode cross."""
+    driver_matte: Path | None = None
+    """``matte`` artifact of the driver; read only where the model is driven by pictures."""
+    driver_audio: Path | None = None
+    """``audio_features`` artifact of the driver, of the kind that the avatar was trained with; read only where the
+    model is driven by sound."""
     split: str = "tail-20"
     """Whose held-out frames of the driver are rendered."""
     whole_driver: bool = False
@@ -77,6 +90,7 @@ class Plan:
         frame_rate_hz: Of the video.
         audio: Sound and its rate in hertz, from the first frame on; None where there is none.
         head_only: Show the head alone over white.
+        warning: What was found amiss with the driver, one sentence, or empty.
     """
 
     signals: Iterator[Driving]
@@ -85,6 +99,7 @@ class Plan:
     frame_rate_hz: float
     audio: tuple[np.ndarray, int] | None
     head_only: bool
+    warning: str = ""
 
 
 def main(options: Options) -> None:
@@ -92,24 +107,15 @@ def main(options: Options) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     device = choose_device(options.device)
     model, meta = load_avatar(options.avatar, device)
-    size = meta.image_size
-    subject = DrivingClip.load(options.head_model, options.face_fit, size, device)
-    driver = subject
-    if options.mode == "cross":
-        driver = DrivingClip.load(options.head_model, options.driver_fit, size, device)
-    plan = make_plan(options, subject, driver)
+    plan = make_plan(options, meta, device)
     provenance = make_provenance(
-        "avatar_models.render",
-        options,
-        {
-            "avatar": options.avatar,
-            "head_model": options.head_model,
-            "face_fit": options.face_fit,
-            "driver_frames": options.driver_frames,
-            "driver_fit": options.driver_fit,
-        },
+        "avatar_models.render", options, _inputs(options, driven_by(meta.model_name))
     )
     provenance["code"] = code_digest("avatar_models.render", model_module(meta.model_name))
+    if plan.warning:
+        LOGGER.warning("%s", plan.warning)
+        provenance["warning"] = plan.warning
+    size = meta.image_size
     times = render_to_files(model, plan, size, options.out, options.video, provenance)
     LOGGER.info(
         "%s, %s: %d frames of %dx%d, median %.1f ms each",
@@ -121,17 +127,71 @@ def main(options: Options) -> None:
     )
 
 
-def make_plan(options: Options, subject: DrivingClip, driver: DrivingClip) -> Plan:
+def _inputs(options: Options, signal: str) -> dict[str, Path]:
+    """The files that the render rests on."""
+    files: dict[str, Path | None] = {
+        "avatar": options.avatar,
+        "head_model": options.head_model,
+        "face_fit": options.face_fit,
+        "driver_frames": options.driver_frames,
+        "driver_fit": options.driver_fit,
+        "driver_matte": options.driver_matte if signal == "picture" else None,
+        "driver_audio": options.driver_audio if signal == "sound" else None,
+    }
+    return {name: path for name, path in files.items() if path is not None}
+
+
+def open_media(options: Options, model_name: str, device: torch.device) -> DriverMedia:
+    """The driver's pictures or sound, where the model is driven by them.
+
+    Raises:
+        InputError: they are not given, or the driver has none.
+    """
+    signal = driven_by(model_name)
+    if signal == "picture":
+        if options.driver_matte is None:
+            raise InputError(
+                f"model {model_name!r} is driven by pictures; give the matte of the driver's clip with --driver-matte "
+                "(a recording of motion has no pictures and cannot drive it)"
+            )
+        pictures = open_pictures(options.driver_frames, options.driver_matte, device)
+        return DriverMedia(pictures=pictures)
+    if signal == "sound":
+        if options.driver_audio is None:
+            raise InputError(
+                f"model {model_name!r} is driven by sound; give the driver's audio features with --driver-audio "
+                "(a recording of motion has no sound and cannot drive it)"
+            )
+        return DriverMedia(sound=DriverSound.load(options.driver_audio, device))
+    return NO_MEDIA
+
+
+def make_plan(options: Options, meta: AvatarMeta, device: torch.device) -> Plan:
     """Choose frames and driving signals for a mode.
 
     Raises:
-        InputError: fit and frames do not belong together, or the split leaves nothing.
+        InputError: the model cannot be driven so, files do not belong together, or the split leaves nothing.
     """
+    if options.mode == "audio" and driven_by(meta.model_name) != "sound":
+        raise InputError(
+            f"mode audio is for models that are driven by sound, but {meta.model_name!r} is driven by "
+            f"{driven_by(meta.model_name)}; choose --mode self, orbit or cross"
+        )
+    media = open_media(options, meta.model_name, device)
     with open_artifact(options.driver_frames, FRAMES) as reader:
         time_s = reader.read("time_s")
         rate_hz = float(reader.read("frame_rate_hz"))
         sound = reader.read("audio") if bool(reader.read("has_audio")) else None
         sound_rate_hz = int(reader.read("audio_rate_hz"))
+        warning = str(reader.provenance.get("warning", ""))
+    media.check_length(len(time_s), options.driver_frames)
+    subject = DrivingClip.load(options.head_model, options.face_fit, meta.image_size, device)
+    if options.mode == "audio":
+        frames = np.arange(len(time_s), dtype=np.int32)
+        audio = None if sound is None else (sound, sound_rate_hz)
+        signals = sound_driving(subject, media, len(time_s))
+        return Plan(signals, frames, time_s, rate_hz, audio, False, warning)
+    driver = _driver_of(options, subject, media)
     if len(time_s) != driver.n_frames:
         raise InputError(
             f"{options.driver_frames}: {len(time_s)} frames, but the driver's fit has "
@@ -147,15 +207,29 @@ def make_plan(options: Options, subject: DrivingClip, driver: DrivingClip) -> Pl
     else:
         _, frames = split_frames(options.split, driver.n_frames)
     if options.mode == "self":
-        signals_iterator = self_driving(subject, frames)
+        signals = self_driving(subject, frames)
     else:
-        signals_iterator = cross_driving(subject, driver, frames)
+        signals = cross_driving(subject, driver, frames)
     audio = None
     if sound is not None:
         audio = (sound[round(float(time_s[frames[0]]) * sound_rate_hz) :], sound_rate_hz)
-    return Plan(
-        signals_iterator, frames.astype(np.int32), time_s[frames], rate_hz, audio, head_only=False
-    )
+    return Plan(signals, frames.astype(np.int32), time_s[frames], rate_hz, audio, head_only=False)
+
+
+def _driver_of(options: Options, subject: DrivingClip, media: DriverMedia) -> DrivingClip:
+    """Who drives: the subject itself, but for mode cross; with its pictures or sound."""
+    driver = subject
+    if options.mode == "cross":
+        if options.driver_fit is None:
+            raise InputError(
+                "mode cross needs the motion of the driver; give its face_fit with --driver-fit, or choose --mode "
+                "audio for a sound alone"
+            )
+        driver = DrivingClip.load(
+            options.head_model, options.driver_fit, subject.image_size, subject.device
+        )
+    driver.media = media
+    return driver
 
 
 def render_to_files(

@@ -17,7 +17,7 @@ from avatar_models.avatar_file import AvatarMeta, build_model, save_avatar
 from avatar_models.checkpoint import CheckpointFile
 from avatar_models.dataset import SubjectData
 from avatar_models.device import choose_device, describe_device
-from avatar_models.registry import config_to_yaml, make_config, model_module
+from avatar_models.registry import config_to_yaml, driven_by, make_config, model_module
 from avatar_models.trainer import Training, train
 
 LOGGER = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class Options:
     """Weight files of LPIPS, AlexNet and the linear heads; without them models with a perceptual loss learn by a substitute."""
     checkpoint_every_s: float = 30.0
     """Seconds between checkpoints."""
+    audio_features: Path | None = None
+    """``audio_features`` artifact of the subject; read only where the model is driven by sound."""
 
 
 def checkpoint_path(avatar: Path) -> Path:
@@ -77,6 +79,7 @@ def main(options: Options) -> None:
         size,
         device,
     )
+    data.drive_by(driven_by(options.model), options.audio_features)
     provenance = _provenance(options)
     checkpoint = CheckpointFile(checkpoint_path(options.out), _checkpoint_key(provenance, config))
     torch.manual_seed(options.seed)
@@ -107,6 +110,8 @@ def _provenance(options: Options) -> dict[str, Any]:
         "face_fit": options.face_fit,
         **{f"lpips_weights{i}": path for i, path in enumerate(options.lpips_weights)},
     }
+    if driven_by(options.model) == "sound" and options.audio_features is not None:
+        inputs["audio_features"] = options.audio_features
     # How often a checkpoint is written changes no result.
     recorded = replace(options, checkpoint_every_s=0.0)
     provenance = make_provenance("avatar_models.train", recorded, inputs, options.seed)

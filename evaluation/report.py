@@ -50,7 +50,8 @@ class Options:
     out: Path
     """Page to write; a contact sheet of every subject is written beside it as contact_<subject>.png."""
     drivers: tuple[str, ...] = ()
-    """Recordings whose renders are looked for beside those of the subjects; they have no pictures of their own."""
+    """Recordings and sounds whose renders are looked for beside those of the subjects; they have no pictures of their
+    own."""
     head_model: Path | None = None
     """``head_model`` artifact of the fits; by default the only one below results/head_models."""
     config: Path | None = None
@@ -147,9 +148,10 @@ def main(options: Options) -> None:
         for name in options.subjects
     }
     drivers = {name: found.frames for name, found in files.items()}
+    sounds = {name: options.results / "drivers" / name / "frames.h5" for name in options.drivers}
     sections, origins = [], {"all subjects": [origin_of(head_model_path, options.results)]}
     for name, found in files.items():
-        section = make_section(found, head_model, drivers, options.max_video_s)
+        section = make_section(found, head_model, drivers, sounds, options.max_video_s)
         sections.append(section)
         origins[name] = _origins(found, options.results)
         write_whole(options.out.parent / f"contact_{name}.png", encode(section.contact, kind="png"))

@@ -21,6 +21,8 @@ class ModelFiles:
     orbit: Path | None
     cross: dict[str, Path]
     """Driver to render."""
+    audio: dict[str, Path]
+    """Sound to render."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,20 @@ class SubjectFiles:
         for model in self.models:
             paths += [model.avatar, model.render_self, model.scores]
             paths += [model.orbit] if model.orbit else []
-            paths += model.cross.values()
+            paths += [*model.cross.values(), *model.audio.values()]
         return paths
 
 
 def find_subject(
     results: Path, subject: str, models: tuple[str, ...], drivers: tuple[str, ...]
 ) -> SubjectFiles:
-    """Paths of one subject's files; orbit and cross renders are optional.
+    """Paths of one subject's files; orbit, cross and audio renders are optional.
 
     Args:
         results: The results folder.
         subject: Name of the subject.
         models: Names of the models to show.
-        drivers: Subjects and recordings whose motion may drive this one.
+        drivers: Subjects, recordings and sounds that may drive this one.
 
     Raises:
         InputError: a file that every report needs is missing.
@@ -63,7 +65,9 @@ def find_subject(
     for model in models:
         place = folder / model
         orbit = place / "render_orbit.h5"
-        cross = {name: place / f"render_cross_{name}.h5" for name in drivers if name != subject}
+        others = [name for name in drivers if name != subject]
+        cross = {name: place / f"render_cross_{name}.h5" for name in others}
+        audio = {name: place / f"render_audio_{name}.h5" for name in others}
         found.append(
             ModelFiles(
                 name=model,
@@ -72,6 +76,7 @@ def find_subject(
                 scores=_existing(place / "scores.h5"),
                 orbit=orbit if orbit.is_file() else None,
                 cross={name: path for name, path in cross.items() if path.is_file()},
+                audio={name: path for name, path in audio.items() if path.is_file()},
             )
         )
     kinds = ("frames", "landmarks", "matte", "face_fit")

@@ -60,6 +60,8 @@ class SubjectSection:
     orbit: Film | None
     cross: dict[str, Film]
     """Driver to film."""
+    audio: dict[str, Film]
+    """Sound to film."""
     overlay: Picture
     plots: dict[str, str]
     """Title to SVG."""
@@ -235,7 +237,11 @@ def _facts(files: SubjectFiles, comparison: Comparison) -> dict[str, str]:
 
 
 def make_section(
-    files: SubjectFiles, head_model: HeadModel, driver_frames: dict[str, Path], max_video_s: float
+    files: SubjectFiles,
+    head_model: HeadModel,
+    driver_frames: dict[str, Path],
+    sounds: dict[str, Path],
+    max_video_s: float,
 ) -> SubjectSection:
     """Make all pictures, films and plots of one subject.
 
@@ -243,6 +249,7 @@ def make_section(
         files: Its files.
         head_model: Head model of its fit.
         driver_frames: Subject to ``frames`` artifact, for the films of foreign drivers; a recording has none.
+        sounds: Sound to ``frames`` artifact, for the films of what a sound drives.
         max_video_s: Longest film, seconds.
     """
     comparison = Comparison(files)
@@ -257,12 +264,15 @@ def make_section(
         model.name: ScoredRender(files.name, model.name, read_artifact(model.scores, SCORES))
         for model in files.models
     }
-    cross = {}
+    cross, audio = {}, {}
     for driver in dict.fromkeys(name for model in files.models for name in model.cross):
         renders = {m.name: m.cross[driver] for m in files.models if driver in m.cross}
         cross[driver] = film_of_renders(
-            renders, "image", max_frames, rate_hz, driver_frames.get(driver)
+            renders, "image", max_frames, rate_hz, driver=driver_frames.get(driver)
         )
+    for name in dict.fromkeys(name for model in files.models for name in model.audio):
+        renders = {m.name: m.audio[name] for m in files.models if name in m.audio}
+        audio[name] = film_of_renders(renders, "image", max_frames, rate_hz, heard=sounds.get(name))
     return SubjectSection(
         name=files.name,
         facts=_facts(files, comparison),
@@ -270,6 +280,7 @@ def make_section(
         contact=contact_sheet(comparison, chosen),
         orbit=film_of_renders(orbits, "head", max_frames, rate_hz) if orbits else None,
         cross=cross,
+        audio=audio,
         overlay=overlay_sheet(files, head_model),
         plots=make_plots(files, scored, int(comparison.driver_frame[0])),
         gains=make_gains(scored),

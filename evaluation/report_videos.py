@@ -161,6 +161,7 @@ def film_of_renders(
     max_frames: int,
     rate_hz: float,
     driver: Path | None = None,
+    heard: Path | None = None,
 ) -> Film:
     """One render mode of several models side by side, behind the driving clip where one is given.
 
@@ -169,7 +170,8 @@ def film_of_renders(
         layer: Dataset to show: ``image``, ``person`` or ``head``.
         max_frames: Longest film.
         rate_hz: Frames per second.
-        driver: ``frames`` artifact of the driving clip.
+        driver: ``frames`` artifact of the driving clip, to be seen.
+        heard: ``frames`` artifact whose sound drives from its beginning.
     """
     with ExitStack() as stack:
         readers = [stack.enter_context(open_artifact(path, RENDER)) for path in renders.values()]
@@ -191,7 +193,11 @@ def film_of_renders(
                     tiles = [_picture(filmed, "image", driver_frame[row]), *tiles]
                 yield stack_rows([top, tile_row(tiles, side)])
 
-        return encode_film(pictures(), rate_hz, None, whole - n_frames)
+        sound = None
+        if heard is not None:
+            with open_artifact(heard, FRAMES) as reader:
+                sound = sound_of(reader, 0, n_frames, rate_hz)
+        return encode_film(pictures(), rate_hz, sound, whole - n_frames)
 
 
 def encode_film(

@@ -77,7 +77,7 @@ def probe(path: Path, needed_s: float = np.inf) -> VideoInfo:
         InputError: the file is missing, empty, not a video, sound only, a still image, or cut off.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path)
     packets, log = _read_packets(path)
     if len(packets.video_s) == 0:
         what = "holds only sound" if packets.has_audio else "holds no video"
@@ -104,21 +104,30 @@ def probe(path: Path, needed_s: float = np.inf) -> VideoInfo:
     )
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path, what: str = "video") -> None:
+    """Refuse what is no file with bytes in it.
+
+    Args:
+        path: The file.
+        what: It should be: ``video`` or ``sound``.
+
+    Raises:
+        InputError: it is missing, a folder or empty.
+    """
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the path of a video file")
+        raise InputError(f"{path}: is a folder; give the path of a {what} file")
     if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path of the video")
+        raise InputError(f"{path}: no such file; check the path of the {what}")
     if path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty (0 bytes); copy or download the video again")
+        raise InputError(f"{path}: is empty (0 bytes); copy or download the {what} again")
 
 
-def unreadable(path: Path, log: str) -> InputError:
-    """The error for a clip that ffmpeg cannot open."""
+def unreadable(path: Path, log: str, what: str = "a video") -> InputError:
+    """The error for a clip or a sound that ffmpeg cannot open."""
     # The first line names the cause ("moov atom not found"), the later ones repeat it.
     reasons = [*log_errors(log), "no reason given"]
     return InputError(
-        f"{path}: cannot be read as a video ({reasons[0]}): it is not a video or was cut off while "
+        f"{path}: cannot be read as {what} ({reasons[0]}): it is not {what} or was cut off while "
         "copying; check that it plays, and copy or export it again"
     )
 

@@ -6,6 +6,7 @@ import logging
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ffmpeg
@@ -14,7 +15,7 @@ from jaxtyping import Int16, UInt8
 
 from artifacts.errors import InputError
 from media.ffmpeg import FfmpegProcess, file_url, log_errors, run_ffmpeg
-from media.probe import LOCAL_ONLY, VideoInfo, unreadable
+from media.probe import LOCAL_ONLY, VideoInfo, check_file, unreadable
 from media.writer import frame_rate_text
 
 LOGGER = logging.getLogger(__name__)
@@ -173,10 +174,31 @@ def decode_audio(
     """
     if not info.has_audio:
         return np.zeros(0, dtype=np.int16)
-    audio = ffmpeg.input(file_url(info.path), **LOCAL_ONLY, **span.input_options())["a:0"]
-    audio = audio.filter("aresample", rate_hz, **{"async": 1, "first_pts": 0})
-    stream = ffmpeg.output(audio, "pipe:", format="s16le", ac=1)
-    status, output, log = run_ffmpeg(ffmpeg.get_args(stream))
+    status, output, log = _run_sound(info.path, rate_hz, span)
     if status != 0:
         raise unreadable(info.path, log)
-    return np.frombuffer(output, dtype="<i2").astype(np.int16)
+    return _samples(output)
+
+
+def decode_sound_file(path: Path, rate_hz: int = 16000) -> Int16[np.ndarray, " sample"]:
+    """The sound of a file without a picture (WAV, or what else ffmpeg reads), mixed to one channel.
+
+    Raises:
+        InputError: the file is missing, empty, or no sound can be decoded from it.
+    """
+    check_file(path, "sound")
+    status, output, log = _run_sound(path, rate_hz, WHOLE)
+    if status != 0:
+        raise unreadable(path, log, "a sound file")
+    return _samples(output)
+
+
+def _run_sound(path: Path, rate_hz: int, span: TimeSpan) -> tuple[int, bytes, str]:
+    """Raw samples of a file's first sound; gaps are silence."""
+    audio = ffmpeg.input(file_url(path), **LOCAL_ONLY, **span.input_options())["a:0"]
+    audio = audio.filter("aresample", rate_hz, **{"async": 1, "first_pts": 0})
+    return run_ffmpeg(ffmpeg.get_args(ffmpeg.output(audio, "pipe:", format="s16le", ac=1)))
+
+
+def _samples(raw: bytes) -> Int16[np.ndarray, " sample"]:
+    return np.frombuffer(raw, dtype="<i2").astype(np.int16)

@@ -18,14 +18,14 @@ from artifacts.store import write_artifact
 from head_geometry.head_model import HeadModel
 from head_geometry.rotations import axis_angle_from_matrix
 from preprocessing.importing.arkit import read_arkit
+from preprocessing.importing.frames import SIDE_PX, frames_without_pictures
 from preprocessing.importing.motion import Motion, resample
 from preprocessing.importing.nerface import read_nerface
 
 log = logging.getLogger(__name__)
 
-# A recording has no pictures: a square of this side stands for them (pixel), seen with a usual focal length.
-SIDE_PX, FOCAL_SIDES = 512, 2.0
-AUDIO_RATE_HZ = 16000
+# The stand-in for pictures is seen with a usual focal length.
+FOCAL_SIDES = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def main(options: Options) -> None:
     names = {"recording": given[0], "head_model": options.head_model}
     provenance = make_provenance("preprocessing.driver", options, names)
     fit = fit_arrays(motion, head, options)
-    write_artifact(options.frames, FRAMES, frame_arrays(motion, rate_hz), provenance)
+    write_artifact(
+        options.frames, FRAMES, frames_without_pictures(motion.time_s, rate_hz), provenance
+    )
     write_artifact(options.out, FACE_FIT, fit, provenance)
     log.info(
         "%s: %d recorded frames, %d at %g Hz, %d of them guessed across gaps",
@@ -155,20 +157,6 @@ def expressions_by_name(motion: Motion, head: HeadModel, path: Path) -> np.ndarr
         if name in known:
             rows[:, index] = motion.expression[:, known[name]]
     return rows.clip(head.expression_lower.numpy(), head.expression_upper.numpy())
-
-
-def frame_arrays(motion: Motion, rate_hz: float) -> dict[str, Any]:
-    """Datasets of the ``frames``: times only."""
-    return {
-        "image": np.zeros((len(motion.time_s), 0, 0, 3), np.uint8),
-        "time_s": motion.time_s,
-        "frame_rate_hz": np.array(rate_hz),
-        "source_from_crop": np.eye(3),
-        "source_size": np.array([SIDE_PX, SIDE_PX], np.int32),
-        "audio": np.zeros(0, np.int16),
-        "audio_rate_hz": np.array(AUDIO_RATE_HZ, np.int32),
-        "has_audio": np.array(False),
-    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 rule train_avatar:
     """Train one avatar model on the training frames of one subject."""
     input:
+        unpack(training_sound),
         frames="results/{subject}/frames.h5",
         matte="results/{subject}/matte.h5",
         face_fit="results/{subject}/face_fit.h5",
@@ -30,6 +31,7 @@ rule train_avatar:
         seed=config["seed"],
         device=config["device"],
         options=step_options("train_avatar"),
+        sound=lambda wildcards: option_words(training_sound(wildcards)),
         overrides=lambda wildcards: model_assignments(wildcards.model),
         code=model_code("avatar_models.train"),
     shell:
@@ -45,6 +47,7 @@ rule train_avatar:
         " --seed {params.seed}"
         " --device {params.device}"
         " --out {output:q}"
+        " {params.sound:q}"
         " {params.options:q}"
         " --set {params.overrides:q}"
         " --lpips-weights {input.lpips_weights:q}"
@@ -52,13 +55,12 @@ rule train_avatar:
 
 
 rule render_avatar:
-    """Render an avatar: held-out frames (self), turning head (orbit), driven by another subject (cross)."""
+    """Render an avatar: held-out frames (self), turning head (orbit), driven by another (cross) or a sound (audio)."""
     input:
+        unpack(driver_files),
         avatar="results/{subject}/{model}/avatar.h5",
         face_fit="results/{subject}/face_fit.h5",
         head_model=HEAD_MODEL,
-        driver_frames=of_driver("frames"),
-        driver_fit=of_driver("face_fit"),
     output:
         render="results/{subject}/{model}/render_{view}.h5",
         video=report(
@@ -82,6 +84,7 @@ rule render_avatar:
         runtime=60,
     params:
         mode=lambda wildcards: wildcards.view.split("_")[0],
+        driver=lambda wildcards: option_words(driver_files(wildcards)),
         whole_driver=lambda wildcards: (
             "--whole-driver"
             if driver_of(wildcards) in DRIVERS
@@ -97,8 +100,7 @@ rule render_avatar:
         " --mode {params.mode}"
         " --head-model {input.head_model:q}"
         " --face-fit {input.face_fit:q}"
-        " --driver-frames {input.driver_frames:q}"
-        " --driver-fit {input.driver_fit:q}"
+        " {params.driver:q}"
         " --split {params.split}"
         " {params.whole_driver}"
         " --device {params.device}"

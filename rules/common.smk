@@ -22,6 +22,7 @@ from artifacts.code_digest import code_digest
 from artifacts.errors import InputError
 from assets.cache import cache_folder
 from avatar_models.registry import (
+    driven_by,
     make_config,
     model_module,
     perceptual_kind,
@@ -29,7 +30,7 @@ from avatar_models.registry import (
 )
 
 ROOT = Path(workflow.basedir)
-RECORDINGS = ("arkit", "nerface")
+RECORDINGS = ("arkit", "nerface", "wav")
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 # What of the assets each published head model is made from.
 HEAD_MODEL_ASSETS = {
@@ -142,7 +143,7 @@ def check_names():
         recordings = [kind for kind in RECORDINGS if driver[kind]]
         if len(recordings) != 1:
             refuse(
-                f"drivers/{name} must name one recording, arkit or nerface, but names {len(recordings)}"
+                f"drivers/{name} must name one recording, arkit, nerface or wav, but names {len(recordings)}"
             )
         recording = Path(driver[recordings[0]]).expanduser()
         if not recording.is_file():
@@ -151,6 +152,11 @@ def check_names():
             )
         if name in config["subjects"]:
             refuse(f"drivers/{name} has the name of a subject; choose another")
+        if driver["wav"] and config["frame_rate_hz"] == 0:
+            refuse(
+                f"drivers/{name} is a sound, which has no frame rate of its own, but frame_rate_hz is 0; "
+                "give the frames per second"
+            )
     for name, subject in config["subjects"].items():
         if "video" in subject and "synthetic" in subject:
             refuse(
@@ -170,10 +176,18 @@ def check_names():
             )
 
 
-def audio_file(subject):
-    """The file that the audio features of a subject are made with: a network or ready features; None without one."""
+def audio_file(name):
+    """The file that the audio features of a subject or sound are made with: a network or ready features; None without one."""
     path = config["audio_features"]["path"]
-    return path and str(Path(path.replace("{subject}", subject)).expanduser())
+    return path and str(Path(path.replace("{subject}", name)).expanduser())
+
+
+def used_sounds():
+    """Drivers that are a sound, where mode audio and a model that is driven by sound are wanted."""
+    wanted = "audio" in config["modes"] and "sound" in map(driven_by, config["models"])
+    return sorted(
+        name for name, driver in config["drivers"].items() if wanted and driver["wav"]
+    )
 
 
 def check_audio_files():
@@ -184,7 +198,8 @@ def check_audio_files():
             f"audio_features/path belongs to the kinds deepspeech and file, and they need it; "
             f"audio_features/kind is {kind}"
         )
-    for path in sorted(set(map(audio_file, config["subjects"])) - {None}):
+    names = [*config["subjects"], *used_sounds()]
+    for path in sorted(set(map(audio_file, names)) - {None}):
         if not Path(path).is_file():
             refuse(
                 f"audio_features/path: there is no file {path!r}; give the path of "
@@ -264,7 +279,9 @@ os.environ.update(
 )
 
 SUBJECTS = sorted(config["subjects"])
-DRIVERS = sorted(config["drivers"])
+# Recordings of motion, which drive in mode cross, and sounds, which drive in mode audio.
+DRIVERS = sorted(name for name, it in config["drivers"].items() if not it["wav"])
+SOUNDS = sorted(config["drivers"].keys() - set(DRIVERS))
 MODELS = config["models"]
 CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
 CONFIG_FILE = workflow.configfiles[-1]
@@ -302,6 +319,7 @@ USED_ASSETS = [
 ]
 # The windows of the sound in AD-NeRF's layout, where they are wanted.
 AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] else []
+AUD_NPY_OF_SOUND = [name.replace("{subject}", "drivers/{sound}") for name in AUD_NPY]
 # Without a known device (auto), a cluster is asked for a GPU; on one machine gpu is only a counter.
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
 # A light photometric fit is done on a CPU in the time that a GPU job waits.
@@ -323,12 +341,20 @@ LANDMARK_COST = LANDMARK_COSTS[LANDMARK_DETECTOR]
 OTHER_LANDMARK_COST = LANDMARK_COSTS[OTHER_LANDMARK_DETECTOR]
 
 
-def views_of(subject):
-    """Names of the renders of one subject: self, orbit, and cross_<driver> for every other subject and recording."""
-    views = [mode for mode in config["modes"] if mode != "cross"]
+def views_of(subject, model):
+    """Names of the renders of one avatar: self, orbit, cross_<driver> and audio_<sound>.
+
+    Every other subject drives it, but not every recording: a recording of motion has no pictures and no sound, so it
+    drives no model that follows those; a sound alone drives none but models that follow sound.
+    """
+    views = [mode for mode in config["modes"] if mode in ("self", "orbit")]
     if "cross" in config["modes"]:
-        others = [*SUBJECTS, *DRIVERS]
+        # A model that is driven by sound trains on no subject without it, so all that train have it.
+        recordings = DRIVERS if driven_by(model) == "expression" else []
+        others = [*SUBJECTS, *recordings]
         views += [f"cross_{driver}" for driver in others if driver != subject]
+    if "audio" in config["modes"] and driven_by(model) == "sound":
+        views += [f"audio_{sound}" for sound in SOUNDS]
     return views
 
 
@@ -351,7 +377,7 @@ RENDERS = [
     f"results/{subject}/{model}/render_{view}.{suffix}"
     for subject in SUBJECTS
     for model in MODELS
-    for view in views_of(subject)
+    for view in views_of(subject, model)
     for suffix in ("h5", "mp4")
 ]
 # On each subject's track, whatever the models make of it.
@@ -371,9 +397,15 @@ wildcard_constraints:
     head_model=f"{re.escape(config['head_model'])}|anny",
     subject="|".join(map(re.escape, SUBJECTS)),
     model="|".join(map(re.escape, registered_models())),
-    view="self|orbit|"
-    + "|".join(f"cross_{re.escape(name)}" for name in [*SUBJECTS, *DRIVERS]),
+    view="|".join(
+        [
+            *("self", "orbit"),
+            *(f"cross_{re.escape(name)}" for name in [*SUBJECTS, *DRIVERS]),
+            *(f"audio_{re.escape(name)}" for name in SOUNDS),
+        ]
+    ),
     driver="|".join(map(re.escape, DRIVERS)) or "none",
+    sound="|".join(map(re.escape, SOUNDS)) or "none",
     format="[a-z0-9]+",
 
 
@@ -403,15 +435,20 @@ def subject_video(wildcards):
     return asset(video) if video in REGISTRY else str(Path(video).expanduser())
 
 
-def subject_audio_file(wildcards):
-    """The subject's network or ready audio features, as a list of inputs (one or none)."""
-    path = audio_file(wildcards.subject)
+def audio_name(wildcards):
+    """The subject or sound whose audio features are made."""
+    return wildcards.get("subject") or wildcards.sound
+
+
+def audio_features_file(wildcards):
+    """The network or ready audio features of a subject or sound, as a list of inputs (one or none)."""
+    path = audio_file(audio_name(wildcards))
     return [path] if path else []
 
 
 def audio_options(wildcards):
     """The section audio_features of config.yaml as command-line options."""
-    path = audio_file(wildcards.subject)
+    path = audio_file(audio_name(wildcards))
     return step_options("audio_features") + (["--path", path] if path else [])
 
 
@@ -421,20 +458,39 @@ def subject_option(name):
 
 
 def driver_of(wildcards):
-    """The subject whose fit drives the render: the subject itself unless the view is cross_<driver>."""
-    if wildcards.view.startswith("cross_"):
-        return wildcards.view.removeprefix("cross_")
-    return wildcards.subject
+    """Who drives the render: the subject itself unless the view is cross_<driver> or audio_<sound>."""
+    mode, _, driver = wildcards.view.partition("_")
+    return driver if mode in ("cross", "audio") else wildcards.subject
 
 
-def of_driver(kind):
-    """Input function for an artifact of the driving subject or recording."""
+def driver_files(wildcards):
+    """What a render reads of its driver, by option of the renderer: what its model is driven by, and the motion."""
+    driver, signal = driver_of(wildcards), driven_by(wildcards.model)
+    lacks = (driver in DRIVERS and signal != "expression") or (
+        driver in SOUNDS and signal != "sound"
+    )
+    if lacks:
+        sys.exit(
+            f"error: render_{wildcards.view}: {wildcards.model} is driven by {signal}, and {driver} has none"
+        )
+    kinds = {"driver_frames": "frames"}
+    if driver not in SOUNDS:
+        kinds["driver_fit"] = "face_fit"
+    if signal == "picture":
+        kinds["driver_matte"] = "matte"
+    if signal == "sound":
+        kinds["driver_audio"] = "audio_features"
+    folder = "" if driver in SUBJECTS else "drivers/"
+    return {
+        option: f"results/{folder}{driver}/{kind}.h5" for option, kind in kinds.items()
+    }
 
-    def path(wildcards):
-        driver = driver_of(wildcards)
-        return f"results/{'drivers/' if driver in DRIVERS else ''}{driver}/{kind}.h5"
 
-    return path
+def training_sound(wildcards):
+    """The audio features of the subject, where the model at hand is driven by sound, by option of the trainer."""
+    if driven_by(wildcards.model) != "sound":
+        return {}
+    return {"audio_features": f"results/{wildcards.subject}/audio_features.h5"}
 
 
 def recording_kind(wildcards):

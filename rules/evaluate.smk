@@ -283,7 +283,7 @@ rule report:
         runtime=30,
     params:
         subjects=SUBJECTS,
-        drivers=DRIVERS,
+        drivers=[*DRIVERS, *SOUNDS],
         models=MODELS,
         split=config["split"],
         templates=file_digests("evaluation/templates"),

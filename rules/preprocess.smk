@@ -264,7 +264,7 @@ rule audio_features:
     """Describe the sound around every frame: windows of 16 log-mel, DeepSpeech or other features."""
     input:
         frames="results/{subject}/frames.h5",
-        given=subject_audio_file,
+        given=audio_features_file,
     output:
         features="results/{subject}/audio_features.h5",
         npy=AUD_NPY,

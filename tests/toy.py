@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from artifacts.kinds import FACE_FIT, FRAMES, HEAD_MODEL, LANDMARKS, MATTE
+from artifacts.kinds import AUDIO_FEATURES, FACE_FIT, FRAMES, HEAD_MODEL, LANDMARKS, MATTE
 from artifacts.store import read_artifact, write_artifact
 from preprocessing.head_models.points import JAW_17, STATIC_51
 
@@ -60,6 +60,7 @@ class ToySubject:
     matte: Path
     head_model: Path
     face_fit: Path
+    audio_features: Path
     head_alpha: np.ndarray
     """(frame, height, width): opacity of the head alone."""
     background: np.ndarray
@@ -97,6 +98,7 @@ def make_toy_subject(
     write("face_fit", FACE_FIT, fit)
     write("matte", MATTE, {"alpha": _bytes(person)})
     write("frames", FRAMES, _frames_arrays(_bytes(image), size))
+    write("audio_features", AUDIO_FEATURES, _audio_arrays(fit["expression"][:, 0]))
     write("landmarks", LANDMARKS, _landmark_arrays(head, camera, fit, size, seed))
     return ToySubject(
         folder=folder,
@@ -549,6 +551,17 @@ def _frames_arrays(image: np.ndarray, size: int) -> dict[str, np.ndarray]:
         "audio": (8000 * np.sin(2 * np.pi * 220 * np.arange(n_samples) / 16000)).astype(np.int16),
         "audio_rate_hz": np.array(16000, np.int32),
         "has_audio": np.array(True),
+    }
+
+
+def _audio_arrays(jaw_open: np.ndarray) -> dict[str, np.ndarray]:
+    """Windows of 29 channels that all tell how far the jaw is open, each at its own loudness."""
+    padded = np.pad(jaw_open, (8, 7))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 16)[..., None]
+    loudness = np.linspace(0.5, 1.5, 29)
+    return {
+        "feature": (windows * loudness).astype(np.float32),
+        "valid": np.ones(len(jaw_open), bool),
     }
 
 

@@ -16,7 +16,6 @@ from artifacts.kinds import RENDER
 from artifacts.store import read_artifact
 from avatar_models.avatar_file import AvatarMeta, build_model, load_avatar, save_avatar
 from avatar_models.checkpoint import CheckpointFile
-from avatar_models.dataset import DrivingClip
 from avatar_models.driving import self_driving
 from avatar_models.registry import (
     PRESETS,
@@ -69,8 +68,8 @@ def _batch_loss(model, data, seed=3) -> float:
 
 
 @ALL
-def test_two_steps_lower_the_loss(name, toy_data):
-    config = _short(name)
+def test_two_steps_lower_the_loss(name, toy_data_of):
+    config, toy_data = _short(name), toy_data_of(name)
     torch.manual_seed(0)
     model = build_model(name, config, toy_data)
     training = Training(model, config, toy_data, seed=3)
@@ -84,9 +83,9 @@ def test_two_steps_lower_the_loss(name, toy_data):
 
 @ALL
 def test_saved_avatar_renders_the_same_pixels_without_training_frames(
-    name, toy, toy_data, tmp_path
+    name, toy_data_of, toy_clip_of, tmp_path
 ):
-    config = _short(name)
+    config, toy_data = _short(name), toy_data_of(name)
     torch.manual_seed(0)
     model = build_model(name, config, toy_data)
     result = train(
@@ -95,7 +94,7 @@ def test_saved_avatar_renders_the_same_pixels_without_training_frames(
     meta = AvatarMeta(name, config, (64, 64), toy_data.train_frames.numpy())
     save_avatar(tmp_path / "avatar.h5", model, meta, result, "cpu", PROVENANCE)
     frames = toy_data.test_frames.numpy()[:2]
-    clip = DrivingClip.load(toy.head_model, toy.face_fit, (64, 64))
+    clip = toy_clip_of(name)
     expected = [render_frame(model, driving) for driving in self_driving(clip, frames)]
 
     restored, restored_meta = load_avatar(tmp_path / "avatar.h5")
@@ -130,11 +129,12 @@ def _check_layers(layers):
 
 
 @ALL
-def test_rendering_changes_nothing_and_repeats(name, toy_data):
+def test_rendering_changes_nothing_and_repeats(name, toy_data_of, toy_clip_of):
     torch.manual_seed(0)
+    toy_data = toy_data_of(name)
     model = build_model(name, _short(name), toy_data).eval()
     before = copy.deepcopy(model.state_dict())
-    driving = toy_data.driving(int(toy_data.test_frames[0]))
+    driving = toy_clip_of(name).driving(int(toy_data.test_frames[0]))
     first, again = render_frame(model, driving), render_frame(model, driving)
     assert torch.equal(first.head, again.head)
     for key, value in model.state_dict().items():
@@ -142,8 +142,8 @@ def test_rendering_changes_nothing_and_repeats(name, toy_data):
 
 
 @ALL
-def test_equal_seeds_train_equal_models(name, toy_data):
-    states = []
+def test_equal_seeds_train_equal_models(name, toy_data_of):
+    states, toy_data = [], toy_data_of(name)
     for _ in range(2):
         torch.manual_seed(5)
         model = build_model(name, _short(name), toy_data)

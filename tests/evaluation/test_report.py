@@ -123,6 +123,25 @@ def test_orbit_and_cross_may_be_absent_but_not_the_scores(copied):
         main(options)
 
 
+def test_what_a_sound_drives_is_shown_with_the_sound(copied, tmp_path):
+    name, *others = SUBJECTS
+    folder = copied.results / name / MODELS[1]
+    shutil.copy(folder / f"render_cross_{others[0]}.h5", folder / "render_audio_talk.h5")
+    (copied.results / "drivers/talk").mkdir(parents=True)
+    shutil.copy(copied.results / name / "frames.h5", copied.results / "drivers/talk/frames.h5")
+    main(replace(copied, drivers=("talk",)))
+    page = Page(copied.out.read_text(encoding="utf-8"))
+    assert "Driven by the sound talk" in " ".join(page.words)
+    films = embedded(page, "video/mp4")
+    assert len(films) == 3 * len(SUBJECTS) + 1
+    sounding = []
+    for data in films:
+        (tmp_path / "film.mp4").write_bytes(data)
+        sounding.append(probe(tmp_path / "film.mp4").has_audio)
+    # The held-out frames of both subjects, and what the sound drives.
+    assert sum(sounding) == len(SUBJECTS) + 1
+
+
 def test_the_page_on_the_fit_is_linked_where_there_is_one(copied):
     options = copied
     (options.out.parent).mkdir()

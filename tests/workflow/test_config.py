@@ -115,7 +115,7 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "subject named as a folder of results": ({"subjects": {"tables": CLIP}}, ["tables"]),
     "driver without a recording": (
         {"drivers": {"phone": {}}},
-        ["drivers/phone", "arkit or nerface", "names 0"],
+        ["drivers/phone", "arkit, nerface or wav", "names 0"],
     ),
     "driver of two recordings": (
         {"drivers": {"phone": {"arkit": "a.csv", "nerface": "b.json"}}},

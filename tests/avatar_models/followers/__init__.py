@@ -1,0 +1,1 @@
+"""Two small models for tests: one driven by pictures, one by sound."""
