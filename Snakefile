@@ -26,6 +26,7 @@ rule all:
     input:
         ARTIFACTS,
         RENDERS,
+        NAVIGATIONS,
         FIT_PAGES,
         "results/tables/scores.csv",
         "results/tables/scores.md",

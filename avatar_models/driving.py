@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -117,6 +117,24 @@ def cross_driving(
         torso = driver.torso_from_reference[frame] @ driver_at_rest @ torso_at_rest
         driving = subject.pose(own.frame, expression, joints, camera, torso)
         yield driver.media.add_to(replace(driving, frame=frame), frame)
+
+
+def navigation_driving(
+    clip: DrivingClip, n_directions: int, amounts: Sequence[float]
+) -> Iterator[Driving]:
+    """The rest frame while a model moves along each direction of its subspace, one after the other.
+
+    Args:
+        clip: Whose avatar it is.
+        n_directions: Of the model.
+        amounts: Places along each direction, standard deviations of the training.
+    """
+    rest = clip.tracked(rest_pose(clip).frame)
+    for direction in range(n_directions):
+        for amount in amounts:
+            place = torch.zeros(n_directions, device=clip.device)
+            place[direction] = amount
+            yield replace(rest, navigation=place)
 
 
 def there_and_back(n_frames: int, count: int) -> np.ndarray:

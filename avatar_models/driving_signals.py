@@ -17,7 +17,7 @@ WINDOWS = 8
 class Driving:
     """The driving signals of one frame: everything a model may read about a frame it renders.
 
-    All but the last two come from the ``face_fit`` artifact; none of these is a pixel. ``torso_from_reference``
+    All but the last three come from the ``face_fit`` artifact; none of these is a pixel. ``torso_from_reference``
     is tracked from pixels, like the head's pose, and is a driving signal like it.
 
     ``picture`` and ``sound`` are there only for models whose config says that they are driven by them
@@ -49,3 +49,6 @@ class Driving:
     sound: Float[Tensor, "window 16 channel"] | None = None
     """Windows of audio features (``audio_features`` artifact) of the frames t - 4 … t + 3, repeated at the ends of
     the clip: :data:`WINDOWS` of them, entry 4 is the frame's own. Training and driver must have one kind of features."""
+    navigation: Float[Tensor, " direction"] | None = None
+    """Instead of all signals of the face: a place in the subspace of a model that has one, in standard deviations of
+    its training along each direction; 0 is the training's middle."""

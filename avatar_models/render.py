@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,16 +30,19 @@ from avatar_models.device import choose_device, synchronise
 from avatar_models.driver_media import NO_MEDIA, DriverMedia, DriverSound, open_pictures
 from avatar_models.driving import (
     cross_driving,
+    navigation_driving,
     orbit_driving,
     rest_pose,
     self_driving,
     sound_driving,
 )
 from avatar_models.interface import AvatarModel, Driving, Layers
-from avatar_models.registry import driven_by, model_module
+from avatar_models.registry import driven_by, model_module, n_directions
 from media.video import VideoWriter
 
 LOGGER = logging.getLogger(__name__)
+# Places along each direction of a subspace, standard deviations of the training.
+NAVIGATION_AMOUNTS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,11 @@ class Options:
 
     avatar: Path
     """``avatar`` artifact."""
-    mode: Literal["self", "orbit", "cross", "audio"]
+    mode: Literal["self", "orbit", "cross", "audio", "navigation"]
     """self: the held-out frames of its own clip; orbit: a camera swinging around the head at a fixed
     expression (head alone over white); cross: the held-out frames of another subject; audio: a sound alone, head and
-    torso moving as in the avatar's own clip (for models that are driven by sound)."""
+    torso moving as in the avatar's own clip (for models that are driven by sound); navigation: the rest frame while
+    the model moves along each direction of its subspace (head alone over white)."""
     head_model: Path
     """``head_model`` artifact that the fits were made with."""
     face_fit: Path
@@ -90,6 +94,8 @@ class Plan:
         frame_rate_hz: Of the video.
         audio: Sound and its rate in hertz, from the first frame on; None where there is none.
         head_only: Show the head alone over white.
+        direction: Direction of the subspace that each frame moves along, int32; empty but in mode navigation.
+        amount: How far, standard deviations of the training, float32; empty but in mode navigation.
         warning: What was found amiss with the driver, one sentence, or empty.
     """
 
@@ -100,6 +106,8 @@ class Plan:
     audio: tuple[np.ndarray, int] | None
     head_only: bool
     warning: str = ""
+    direction: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    amount: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 def main(options: Options) -> None:
@@ -177,6 +185,10 @@ def make_plan(options: Options, meta: AvatarMeta, device: torch.device) -> Plan:
             f"mode audio is for models that are driven by sound, but {meta.model_name!r} is driven by "
             f"{driven_by(meta.model_name)}; choose --mode self, orbit or cross"
         )
+    if options.mode == "navigation" and n_directions(meta.config) == 0:
+        raise InputError(
+            f"mode navigation is for models with a personal subspace, and {meta.model_name!r} has none; choose another mode"
+        )
     media = open_media(options, meta.model_name, device)
     with open_artifact(options.driver_frames, FRAMES) as reader:
         time_s = reader.read("time_s")
@@ -186,6 +198,8 @@ def make_plan(options: Options, meta: AvatarMeta, device: torch.device) -> Plan:
         warning = str(reader.provenance.get("warning", ""))
     media.check_length(len(time_s), options.driver_frames)
     subject = DrivingClip.load(options.head_model, options.face_fit, meta.image_size, device)
+    if options.mode == "navigation":
+        return _navigation_plan(subject, n_directions(meta.config), rate_hz)
     if options.mode == "audio":
         frames = np.arange(len(time_s), dtype=np.int32)
         audio = None if sound is None else (sound, sound_rate_hz)
@@ -214,6 +228,22 @@ def make_plan(options: Options, meta: AvatarMeta, device: torch.device) -> Plan:
     if sound is not None:
         audio = (sound[round(float(time_s[frames[0]]) * sound_rate_hz) :], sound_rate_hz)
     return Plan(signals, frames.astype(np.int32), time_s[frames], rate_hz, audio, head_only=False)
+
+
+def _navigation_plan(subject: DrivingClip, n_directions: int, rate_hz: float) -> Plan:
+    """Every direction of a subspace, swept."""
+    count = n_directions * len(NAVIGATION_AMOUNTS)
+    signals = navigation_driving(subject, n_directions, NAVIGATION_AMOUNTS)
+    return Plan(
+        signals,
+        np.full(count, rest_pose(subject).frame, np.int32),
+        np.arange(count) / rate_hz,
+        rate_hz,
+        audio=None,
+        head_only=True,
+        direction=np.repeat(np.arange(n_directions, dtype=np.int32), len(NAVIGATION_AMOUNTS)),
+        amount=np.tile(np.array(NAVIGATION_AMOUNTS, np.float32), n_directions),
+    )
 
 
 def _driver_of(options: Options, subject: DrivingClip, media: DriverMedia) -> DrivingClip:
@@ -267,6 +297,8 @@ def render_to_files(
         writer.put("driver_frame", plan.driver_frame)
         writer.put("time_s", plan.time_s.astype(np.float64))
         writer.put("render_time_s", np.array(times, np.float32))
+        writer.put("direction", plan.direction)
+        writer.put("amount", plan.amount)
     return np.array(times)
 
 

@@ -17,7 +17,7 @@ from avatar_models.avatar_file import AvatarMeta, build_model, save_avatar
 from avatar_models.checkpoint import CheckpointFile
 from avatar_models.dataset import SubjectData
 from avatar_models.device import choose_device, describe_device
-from avatar_models.registry import config_to_yaml, driven_by, make_config, model_module
+from avatar_models.registry import config_to_yaml, driven_by, input_files, make_config, model_module
 from avatar_models.trainer import Training, train
 
 LOGGER = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def main(options: Options) -> None:
         device,
     )
     data.drive_by(driven_by(options.model), options.audio_features)
-    provenance = _provenance(options)
+    provenance = _provenance(options, config)
     checkpoint = CheckpointFile(checkpoint_path(options.out), _checkpoint_key(provenance, config))
     torch.manual_seed(options.seed)
     model = build_model(options.model, config, data, options.lpips_weights)
@@ -102,7 +102,7 @@ def main(options: Options) -> None:
     checkpoint.remove()
 
 
-def _provenance(options: Options) -> dict[str, Any]:
+def _provenance(options: Options, config: Any) -> dict[str, Any]:  # noqa: ANN401
     inputs = {
         "frames": options.frames,
         "matte": options.matte,
@@ -112,6 +112,7 @@ def _provenance(options: Options) -> dict[str, Any]:
     }
     if driven_by(options.model) == "sound" and options.audio_features is not None:
         inputs["audio_features"] = options.audio_features
+    inputs |= input_files(config)
     # How often a checkpoint is written changes no result.
     recorded = replace(options, checkpoint_every_s=0.0)
     provenance = make_provenance("avatar_models.train", recorded, inputs, options.seed)

@@ -6,6 +6,9 @@ rule train_avatar:
         matte="results/{subject}/matte.h5",
         face_fit="results/{subject}/face_fit.h5",
         head_model=HEAD_MODEL,
+        model_files=lambda wildcards: sorted(
+            map(str, input_files(options_of_model(wildcards.model)).values())
+        ),
         lpips_weights=lambda wildcards: [
             asset(name) for name in lpips_network(wildcards.model)
         ],

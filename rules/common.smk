@@ -23,8 +23,10 @@ from artifacts.errors import InputError
 from assets.cache import cache_folder
 from avatar_models.registry import (
     driven_by,
+    input_files,
     make_config,
     model_module,
+    n_directions,
     perceptual_kind,
     registered_models,
 )
@@ -124,9 +126,14 @@ def model_assignments(model):
     return [f"{key}={json.dumps(value)}" for key, value in options.items()]
 
 
+def options_of_model(model):
+    """The options of a model as this configuration sets them."""
+    return make_config(model, config["preset"], model_assignments(model))
+
+
 def lpips_network(model):
     """Files of the network that a model learns by: LPIPS where it asks for it, or where it is measured anyway."""
-    made = make_config(model, config["preset"], model_assignments(model))
+    made = options_of_model(model)
     measured = config["scores"]["lpips"]
     kind = perceptual_kind(made)
     return LPIPS_NETWORK if kind == "lpips" or (kind == "auto" and measured) else []
@@ -136,7 +143,7 @@ def check_names():
     """Refuse models, model options and clips that do not exist, before any job is planned."""
     for model in sorted({*config["models"], *config["model_options"]}):
         try:
-            make_config(model, config["preset"], model_assignments(model))
+            input_files(options_of_model(model))
         except InputError as error:
             refuse(f"models, model_options: {error}")
     for name, driver in config["drivers"].items():
@@ -355,7 +362,14 @@ def views_of(subject, model):
         views += [f"cross_{driver}" for driver in others if driver != subject]
     if "audio" in config["modes"] and driven_by(model) == "sound":
         views += [f"audio_{sound}" for sound in SOUNDS]
+    if "navigation" in config["modes"] and has_subspace(model):
+        views.append("navigation")
     return views
+
+
+def has_subspace(model):
+    """True where a model can be moved along the directions of a subspace of its own."""
+    return n_directions(options_of_model(model)) > 0
 
 
 # Everything by name, so that a file that was deleted is made again.
@@ -380,6 +394,13 @@ RENDERS = [
     for view in views_of(subject, model)
     for suffix in ("h5", "mp4")
 ]
+# Which way each direction of a model's subspace leads.
+NAVIGATIONS = [
+    path.replace("render_navigation.h5", f"navigation.{suffix}")
+    for path in RENDERS
+    for suffix in ("csv", "png")
+    if path.endswith("/render_navigation.h5")
+]
 # On each subject's track, whatever the models make of it.
 FIT_PAGES = expand("results/report/fit_{subject}.html", subject=SUBJECTS)
 
@@ -399,12 +420,13 @@ wildcard_constraints:
     model="|".join(map(re.escape, registered_models())),
     view="|".join(
         [
-            *("self", "orbit"),
+            *("self", "orbit", "navigation"),
             *(f"cross_{re.escape(name)}" for name in [*SUBJECTS, *DRIVERS]),
             *(f"audio_{re.escape(name)}" for name in SOUNDS),
         ]
     ),
     driver="|".join(map(re.escape, DRIVERS)) or "none",
+    measured="self|navigation",
     sound="|".join(map(re.escape, SOUNDS)) or "none",
     format="[a-z0-9]+",
 

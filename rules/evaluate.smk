@@ -1,15 +1,15 @@
 rule render_landmarks:
     """Find the same points in the rendered frames, with the detector of the clip."""
     input:
-        render="results/{subject}/{model}/render_self.h5",
+        render="results/{subject}/{model}/render_{measured}.h5",
         detector=DETECTOR,
         network=LANDMARK_NETWORK,
     output:
-        "results/{subject}/{model}/render_self_landmarks.h5",
+        "results/{subject}/{model}/render_{measured}_landmarks.h5",
     log:
-        "results/logs/{subject}/{model}/render_landmarks.log",
+        "results/logs/{subject}/{model}/render_{measured}_landmarks.log",
     benchmark:
-        "results/benchmarks/{subject}/{model}/render_landmarks.tsv"
+        "results/benchmarks/{subject}/{model}/render_{measured}_landmarks.tsv"
     conda:
         "../envs/preprocess.yaml"
     threads: LANDMARK_COST["threads"]
@@ -298,4 +298,40 @@ rule report:
         " --head-model {input.head_model:q}"
         " --config {input.config:q}"
         " --out {output.page:q}"
+        " > {log:q} 2>&1"
+
+
+rule navigation:
+    """What moving along each direction of a model's subspace changes: the expression, or the person."""
+    input:
+        render="results/{subject}/{model}/render_navigation.h5",
+        landmarks="results/{subject}/{model}/render_navigation_landmarks.h5",
+    output:
+        csv="results/{subject}/{model}/navigation.csv",
+        picture=report(
+            "results/{subject}/{model}/navigation.png",
+            caption="../workflow/report/navigation.rst",
+            category="Directions",
+            subcategory="{subject}",
+            labels={"model": "{model}"},
+        ),
+    log:
+        "results/logs/{subject}/{model}/navigation.log",
+    benchmark:
+        "results/benchmarks/{subject}/{model}/navigation.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    # An estimate: 250 pictures of 128 px are 16 MB, the rest is the interpreter.
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("evaluation.navigation"),
+    shell:
+        "python -m evaluation.navigation"
+        " --render {input.render:q}"
+        " --landmarks {input.landmarks:q}"
+        " --csv {output.csv:q}"
+        " --picture {output.picture:q}"
         " > {log:q} 2>&1"

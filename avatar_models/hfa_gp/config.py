@@ -61,6 +61,8 @@ class HfaGpConfig:
     """Side of the parts of a picture that one step compares, pixels; 0: the whole picture. Own."""
     patches: int = 4
     """Parts of one frame's picture; the first is the whole picture, made small. Own."""
+    perceptual: str = "auto"
+    """Perceptual loss: lpips, substitute (structure and gradients), or auto: LPIPS where its weights are given."""
     perceptual_weight: float = 1.0
     """Weight of the perceptual loss against the squared error of colours in -1..1."""
     opacity_weight: float = 2.0

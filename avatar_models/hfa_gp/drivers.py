@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from avatar_models.driving_signals import WINDOWS
 from avatar_models.hfa_gp.config import HfaGpConfig
 from avatar_models.hfa_gp.encoder import PictureEncoder
 from avatar_models.triplane.layers import EqualisedLinear
@@ -17,8 +18,6 @@ from avatar_models.triplane.layers import EqualisedLinear
 _SMALLEST_STD = 0.02
 _SOUND_LEAK = 0.02
 _SOUND_SIZE = 64
-WINDOW = 16
-WINDOWS = 8
 
 
 def mapper(n_in: int, width: int, layers: int, n_out: int) -> nn.Sequential:

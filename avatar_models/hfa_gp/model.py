@@ -7,18 +7,19 @@ from threading import Lock
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from artifacts.errors import InputError
 from avatar_models.background import BackgroundLayer
 from avatar_models.dataset import SubjectData
 from avatar_models.hfa_gp.config import HfaGpConfig
 from avatar_models.hfa_gp.drivers import ExpressionDriver, PictureDriver, SoundDriver
+from avatar_models.hfa_gp.looks import CanonicalLook, Look, WindowLook
 from avatar_models.hfa_gp.subspace import PersonalSubspace
 from avatar_models.interface import AvatarModel, Driving, Layers
-from avatar_models.prior.decoder import gradient_loss
 from avatar_models.prior.own import prior_file
-from avatar_models.prior.pictures import label_of_head
 from avatar_models.torso import TorsoLayer
+from avatar_models.triplane.framing import FramedView, frame_view, from_canonical
 from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.layout import Layout
 from avatar_models.triplane.weights import load_generator
@@ -28,6 +29,10 @@ from avatar_models.triplane.windows import Window, choose_window
 SURE_REGION = 0.98
 # Gradients of the torso's texture smaller than this hardly count.
 TORSO_EPS = 1e-6
+# Side at which pictures of published generators are compared, pixels.
+COMPARED_SIDE = 256
+# Weight of the newest step in the statistics of places in the subspace.
+_AMOUNT_SHARE = 0.005
 
 
 class HfaGp(AvatarModel):
@@ -40,8 +45,16 @@ class HfaGp(AvatarModel):
         torso: Layer behind the head.
         background: Layer behind both.
 
+    Attributes:
+        amount_mean: Mean place in the subspace over the last steps.
+        amount_square: Mean of its squares.
+
     Source: HFA-GP (CVPR 2023). Own: the layers behind the head, its opacity, and parts of pictures.
     """
+
+    amount_mean: Tensor
+    amount_square: Tensor
+    amount_count: Tensor
 
     def __init__(
         self,
@@ -62,6 +75,10 @@ class HfaGp(AvatarModel):
         self.register_buffer("layout_text", text)
         # Minibatches of one step come from several threads and share the subject's cache.
         self._lock = Lock()
+        self._amounts: list[Tensor] = []
+        for name in ("amount_mean", "amount_square"):
+            self.register_buffer(name, torch.zeros(config.directions))
+        self.register_buffer("amount_count", torch.zeros((), dtype=torch.int64))
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Driver and subspace, the generator and the torso's texture, each at its own rate."""
@@ -89,60 +106,65 @@ class HfaGp(AvatarModel):
             },
         ]
 
-    def latents(self, driving: Driving, progress: float = 1.0) -> Float[Tensor, "1 latent w"]:
-        """Latents of a moment: its place in the subspace."""
-        return self.subspace(self.driver(self._signal(driving), progress)[None])
+    def latents(self, driving: Driving) -> Float[Tensor, "1 latent w"]:
+        """Latents of a moment: its place in the subspace, the driver's or one along its directions."""
+        if driving.navigation is not None:
+            deviation = (self.amount_square - self.amount_mean.square()).clamp_min(0).sqrt()
+            amount = self.amount_mean + driving.navigation * deviation
+        else:
+            amount = self.driver(self._signal(driving), 1.0)
+        return self.subspace(amount[None])
+
+    @property
+    def n_directions(self) -> int:
+        """Directions that ``Driving.navigation`` moves along."""
+        return self.config.directions
 
     def training_losses(
         self, data: SubjectData, progress: float, generator: torch.Generator
     ) -> dict[str, Float[Tensor, ""]]:
-        """Losses of one frame's windows: head over torso against the person, and the head's own share of the matte."""
+        """Losses of one frame: head over torso against the person, and the head's own share of the matte."""
         config = self.config
         # The same in all minibatches of a step.
         self.generator.requires_grad_(progress >= config.generator_start)
-        place = torch.randint(
-            len(data.train_frames), (), generator=generator, device=generator.device
-        )
-        frame = int(data.train_frames[int(place)])
+        draw = {"generator": generator, "device": generator.device}
+        place = int(torch.randint(len(data.train_frames), (), **draw))
+        frame = int(data.train_frames[place])
         with self._lock:
             driving = data.driving(frame)
-            truth = _Truth.of(data, frame)
-        windows = self._windows(truth.alpha, generator)
-        label = self.label(driving)
-        labels = torch.stack([window.label(label, data.image_size[0]) for window in windows])
-        latents = self.latents(driving, progress)
-        with torch.autocast(data.device.type, torch.bfloat16, enabled=config.mixed_precision):
-            planes = self.generator.planes(latents).float()
-        seen = self.generator.renderer().render(planes, labels, windows[0].side, generator)
+            truth = true_layers(data, frame)
+            alpha = data.alpha_bytes(frame)
+        amount = self.driver(self._signal(driving), progress)
+        looks = self._looks(driving, alpha, generator)
+        colour, opacity = self._draw(self.subspace(amount[None]), looks, generator)
         behind = torch.cat([layer.movedim(-1, 0) for layer in self._torso(driving)])
         behind, wanted = (
-            torch.stack([window.cut(planes) for window in windows])
-            for planes in (behind, truth.planes)
+            torch.stack([look.cut(planes) for look in looks]) for planes in (behind, truth)
         )
-        colour = (seen.features[:, :3] + 1) / 2
         # Any colour may lie behind the person: over one fixed colour, fog of that colour would hide errors.
-        backdrop = torch.rand(len(windows), 3, 1, 1, generator=generator, device=data.device)
+        backdrop = torch.rand(len(looks), 3, 1, 1, **draw)
         torso = behind[:, :3] + (1 - behind[:, 3:]) * backdrop
-        person = colour + (1 - seen.opacity) * torso
+        person = colour + (1 - opacity) * torso
         target = wanted[:, :3] + (1 - wanted[:, 3:4]) * backdrop
-        missing = wanted[:, 5:] * (seen.opacity - wanted[:, 4:5]).square()
+        missing = wanted[:, 5:] * (opacity - wanted[:, 4:5]).square()
+        with self._lock:
+            self._amounts.append(amount.detach())
         return {
             # Squared error of colours in -1..1.
             "colour": 4 * (person - target).square().mean(),
-            "perceptual": config.perceptual_weight * gradient_loss(person, target),
+            self.perceptual.name: config.perceptual_weight * self.perceptual(person, target),
             "opacity": config.opacity_weight * missing.mean(),
         }
 
-    def label(self, driving: Driving) -> Float[Tensor, " 25"]:
-        """The generator's label of a frame's camera."""
-        layout = self.generator.layout
-        return label_of_head(
-            driving.camera_from_head,
-            driving.intrinsics,
-            driving.image_size[0],
-            layout.units_per_metre,
-            layout.origin_m,
-        )
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Take the step's places in the subspace into their mean and mean square, all at once: the order does not matter."""
+        amounts = torch.stack(self._amounts)
+        self._amounts = []
+        self.amount_count += 1
+        share = max(1 / float(self.amount_count), _AMOUNT_SHARE)
+        self.amount_mean.lerp_(amounts.mean(0), share)
+        self.amount_square.lerp_(amounts.square().mean(0), share)
 
     def render(self, driving: Driving) -> Layers:
         """The layers of one frame."""
@@ -159,11 +181,53 @@ class HfaGp(AvatarModel):
             driving: Camera and size of the picture.
             latents: What is drawn.
         """
+        view = self._view(driving)
+        if self.generator.layout.ray_bounds == "box":
+            look: Look = WindowLook(Window(1, 0, 0, view.picture_side), view)
+        else:
+            look = CanonicalLook(view)
+        colour, opacity = self._draw(latents, [look], None)
+        drawn = torch.cat([colour[0], opacity[0]]).movedim(0, -1)
+        if isinstance(look, CanonicalLook):
+            drawn = from_canonical(drawn, view, driving.image_size)
+        return drawn[..., :3], drawn[..., 3]
+
+    def _view(self, driving: Driving) -> FramedView:
         side = _square_side(driving.image_size)
-        planes = self.generator.planes(latents)
-        seen = self.generator.renderer().render(planes, self.label(driving)[None], side)
-        colour = (seen.features[0, :3] + 1) / 2
-        return colour.movedim(0, -1), seen.opacity[0, 0]
+        layout = self.generator.layout
+        return frame_view(driving.camera_from_head, driving.intrinsics, side, layout)
+
+    def _looks(self, driving: Driving, alpha: Tensor, generator: torch.Generator) -> list[Look]:
+        """What a step compares: the whole picture (made small) and random parts, or the generator's own picture."""
+        config, view = self.config, self._view(driving)
+        if self.generator.layout.ray_bounds != "box":
+            return [CanonicalLook(view.resized(min(COMPARED_SIDE, view.picture_side)))]
+        if config.patch == 0 or config.patch >= view.picture_side:
+            return [WindowLook(Window(1, 0, 0, view.picture_side), view)]
+        # The smallest picture that is no smaller than a patch; what is left over at its border is not looked at.
+        whole = Window(view.picture_side // config.patch, 0, 0, config.patch)
+        rest = [choose_window(alpha, config.patch, generator) for _ in range(config.patches - 1)]
+        return [WindowLook(window, view) for window in (whole, *rest)]
+
+    def _draw(
+        self,
+        latents: Float[Tensor, "1 latent w"],
+        looks: list[Look],
+        generator: torch.Generator | None,
+    ) -> tuple[Float[Tensor, "look 3 side side"], Float[Tensor, "look 1 side side"]]:
+        """Premultiplied colour and opacity as each look sees them."""
+        mixed = self.config.mixed_precision and generator is not None
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
+            planes = self.generator.planes(latents).float()
+        labels = torch.stack([look.label for look in looks])
+        if self.generator.layout.ray_bounds == "box":
+            seen = self.generator.renderer().render(planes, labels, looks[0].side, generator)
+            return (seen.features[:, :3] + 1) / 2, seen.opacity
+        made = self.generator.render(planes, latents, labels, generator=generator)
+        size = (looks[0].side, looks[0].side)
+        colour = functional.interpolate(made.image, size, mode="area")
+        opacity = functional.interpolate(made.rendered.opacity, size, mode="bilinear")
+        return (colour + 1) / 2, opacity
 
     def _signal(self, driving: Driving) -> Tensor:
         """What the driver reads."""
@@ -180,38 +244,17 @@ class HfaGp(AvatarModel):
         colour, opacity = self.torso(driving)
         return colour, opacity[..., None]
 
-    def _windows(self, alpha: Tensor, generator: torch.Generator) -> list[Window]:
-        """The whole picture made small, and random parts of it."""
-        config, side = self.config, alpha.shape[0]
-        if config.patch == 0 or config.patch >= side:
-            return [Window(1, 0, 0, side)]
-        # The largest small picture that a patch's rays can make; what is left over at the border is not looked at.
-        whole = Window(side // config.patch, 0, 0, config.patch)
-        rest = [choose_window(alpha, config.patch, generator) for _ in range(config.patches - 1)]
-        return [whole, *rest]
 
-
-class _Truth:
+def true_layers(data: SubjectData, frame: int) -> Float[Tensor, "6 height width"]:
     """What a training frame shows.
 
-    Attributes:
-        alpha: The person's matte as bytes.
-        planes: Premultiplied colour of the person, opacity of person and of head, and where the latter is sure;
-            (6, height, width).
+    Returns:
+        Premultiplied colour of the person, opacity of person and of head, and 1 where the latter is sure.
     """
-
-    def __init__(self, alpha: Tensor, planes: Tensor) -> None:
-        self.alpha, self.planes = alpha, planes
-
-    @classmethod
-    def of(cls, data: SubjectData, frame: int) -> _Truth:
-        alpha, region = data.alpha(frame), data.head_region(frame)
-        is_sure = ((region - 0.5).abs() > SURE_REGION - 0.5).to(region)
-        colour = (data.image(frame) * alpha[..., None]).movedim(-1, 0)
-        return cls(
-            data.alpha_bytes(frame),
-            torch.cat([colour, torch.stack([alpha, alpha * region, is_sure])]),
-        )
+    alpha, region = data.alpha(frame), data.head_region(frame)
+    is_sure = ((region - 0.5).abs() > SURE_REGION - 0.5).to(region)
+    colour = (data.image(frame) * alpha[..., None]).movedim(-1, 0)
+    return torch.cat([colour, torch.stack([alpha, alpha * region, is_sure])])
 
 
 def make_driver(config: HfaGpConfig, n_signals: int) -> nn.Module:

@@ -9,10 +9,9 @@ import torch
 from torch.nn import functional
 
 from artifacts.errors import InputError
+from avatar_models.driving_signals import WINDOWS
 from avatar_models.hfa_gp.config import HfaGpConfig
 from avatar_models.hfa_gp.drivers import (
-    WINDOW,
-    WINDOWS,
     ExpressionDriver,
     PictureDriver,
     SoundDriver,
@@ -114,7 +113,7 @@ def test_the_encoder_halves_exactly_and_takes_any_size():
 def test_sound_is_the_middle_window_first_and_all_of_them_later():
     torch.manual_seed(0)
     driver = SoundDriver(replace(HfaGpConfig(), driver_width=16, attention_start=0.5), 29)
-    sound = torch.randn(WINDOWS, WINDOW, 29)
+    sound = torch.randn(WINDOWS, 16, 29)
     other = sound.clone()
     other[0] += 1
     early = [driver(x, 0.2) for x in (sound, other)]
