@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +12,7 @@ from avatar_models.triplane.framing import FramedView, to_canonical
 from avatar_models.triplane.windows import Window
 
 
+@runtime_checkable
 class Look(Protocol):
     """A square picture of a frame's head."""
 

@@ -186,11 +186,12 @@ class HfaGp(AvatarModel):
             look: Look = WindowLook(Window(1, 0, 0, view.picture_side), view)
         else:
             look = CanonicalLook(view)
-        colour, opacity = self._draw(latents, [look], None)
-        drawn = torch.cat([colour[0], opacity[0]]).movedim(0, -1)
+        drawn = torch.cat(self._draw(latents, [look], None), 1)[0].movedim(0, -1)
         if isinstance(look, CanonicalLook):
             drawn = from_canonical(drawn, view, driving.image_size)
-        return drawn[..., :3], drawn[..., 3]
+        # Colours of the decoder reach a little beyond 0..1, and super-resolution knows nothing of opacity.
+        opacity = drawn[..., 3].clamp(0, 1)
+        return torch.minimum(drawn[..., :3].clamp_min(0), opacity[..., None]), opacity
 
     def _view(self, driving: Driving) -> FramedView:
         side = _square_side(driving.image_size)

@@ -15,11 +15,12 @@ from avatar_models import train_prior
 from avatar_models.prior import held_out
 from avatar_models.prior.decoder import PriorDecoder
 from avatar_models.prior.options import prior_options
-from avatar_models.prior.pictures import PriorPictures, window_label
+from avatar_models.prior.pictures import PriorPictures
 from avatar_models.trainer import Training
 from avatar_models.triplane.framing import label_of_head
 from avatar_models.triplane.rays import rays_from_label
 from avatar_models.triplane.weights import load_generator, read_record
+from avatar_models.triplane.windows import Window
 
 CPU = torch.device("cpu")
 SIDE, PEOPLE, VIEWS = 32, 40, 2
@@ -103,11 +104,11 @@ def test_the_ray_of_a_pixel_passes_what_the_pixel_shows():
     intrinsics = torch.tensor([[80.0, 0, 15.5], [0, 80.0, 15.5], [0, 0, 1]]).double()
     seen_from = torch.from_numpy(camera(0.4))
     label = label_of_head(seen_from, intrinsics, SIDE, units, tuple(PIVOT))
-    point_m = torch.tensor([0.03, -0.05, 0.08]).double()
-    place = intrinsics @ (seen_from[:3, :3] @ point_m + seen_from[:3, 3])
-    column, row = (place[:2] / place[2]).tolist()
-    # A camera of one pixel around that place.
-    pixel = window_label(label, ((column + 0.5) / SIDE - 0.01, (row + 0.5) / SIDE - 0.01), 0.02)
+    row, column = 9, 21
+    seen = torch.linalg.inv(intrinsics) @ torch.tensor([column, row, 1.0]).double()
+    camera_from_head = seen_from[:3, :3]
+    point_m = camera_from_head.T @ (0.7 * seen - seen_from[:3, 3])
+    pixel = Window(1, row, column, 1).label(label, SIDE)
     origin, direction = rays_from_label(pixel[None], 1)
     towards = (point_m - torch.from_numpy(PIVOT)) * units - origin[0]
     torch.testing.assert_close(direction[0, 0], towards / towards.norm(), atol=1e-9, rtol=0)
@@ -117,7 +118,8 @@ def test_a_window_sees_its_part_of_the_picture():
     intrinsics = torch.tensor([[80.0, 0, 15.5], [0, 80.0, 15.5], [0, 0, 1]]).double()
     label = label_of_head(torch.from_numpy(camera(0.4)), intrinsics, SIDE, 2.5, tuple(PIVOT))
     _, whole = rays_from_label(label[None], 8)
-    _, part = rays_from_label(window_label(label, (0.25, 0.5), 0.5)[None], 4)
+    window = Window(SIDE // 8, 4, 2, 4)
+    _, part = rays_from_label(window.label(label, SIDE)[None], 4)
     torch.testing.assert_close(part.view(4, 4, 3), whole.view(8, 8, 3)[4:, 2:6])
 
 
