@@ -23,6 +23,8 @@ class ModelFiles:
     """Driver to render."""
     audio: dict[str, Path]
     """Sound to render."""
+    navigation: Path | None
+    """Grid of the directions of the model's subspace (.png)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SubjectFiles:
 def find_subject(
     results: Path, subject: str, models: tuple[str, ...], drivers: tuple[str, ...]
 ) -> SubjectFiles:
-    """Paths of one subject's files; orbit, cross and audio renders are optional.
+    """Paths of one subject's files; orbit, cross and audio renders and the grid of directions are optional.
 
     Args:
         results: The results folder.
@@ -65,6 +67,7 @@ def find_subject(
     for model in models:
         place = folder / model
         orbit = place / "render_orbit.h5"
+        grid = place / "navigation.png"
         others = [name for name in drivers if name != subject]
         cross = {name: place / f"render_cross_{name}.h5" for name in others}
         audio = {name: place / f"render_audio_{name}.h5" for name in others}
@@ -77,6 +80,7 @@ def find_subject(
                 orbit=orbit if orbit.is_file() else None,
                 cross={name: path for name, path in cross.items() if path.is_file()},
                 audio={name: path for name, path in audio.items() if path.is_file()},
+                navigation=grid if grid.is_file() else None,
             )
         )
     kinds = ("frames", "landmarks", "matte", "face_fit")

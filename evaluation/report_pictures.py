@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -124,6 +125,12 @@ def resize_exactly(image: UInt8[np.ndarray, "_ _ *_"], size: tuple[int, int]) ->
     flat = image if image.ndim == 3 else image[..., None]
     out = resize_area(torch.from_numpy(flat), size).numpy()
     return out if image.ndim == 3 else out[..., 0]
+
+
+def read_picture(path: Path) -> Picture:
+    """An RGB picture file."""
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
 
 
 def encode(picture: Picture, kind: str = "jpeg") -> bytes:

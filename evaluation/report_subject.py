@@ -23,6 +23,7 @@ from evaluation.report_pictures import (
     draw_outline,
     draw_points,
     label_strip,
+    read_picture,
     resize_exactly,
     tile_row,
     with_labels,
@@ -62,6 +63,8 @@ class SubjectSection:
     """Driver to film."""
     audio: dict[str, Film]
     """Sound to film."""
+    navigation: dict[str, Picture]
+    """Model to the grid of its directions."""
     overlay: Picture
     plots: dict[str, str]
     """Title to SVG."""
@@ -281,6 +284,7 @@ def make_section(
         orbit=film_of_renders(orbits, "head", max_frames, rate_hz) if orbits else None,
         cross=cross,
         audio=audio,
+        navigation={m.name: read_picture(m.navigation) for m in files.models if m.navigation},
         overlay=overlay_sheet(files, head_model),
         plots=make_plots(files, scored, int(comparison.driver_frame[0])),
         gains=make_gains(scored),

@@ -256,6 +256,7 @@ rule report:
     """Show everything on one self-contained page: films, error maps, curves, tables, provenance."""
     input:
         RENDERS,
+        NAVIGATIONS,
         expand("results/{subject}/{step}.h5", subject=SUBJECTS, step=CLIP_STEPS),
         expand("results/{subject}/{model}/scores.h5", subject=SUBJECTS, model=MODELS),
         FIT_PAGES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Lock
 
 import torch
@@ -285,6 +286,10 @@ def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
             f"them apart; set directions to {max(1, len(data.train_frames) // 2)} or give a longer clip"
         )
     generator = load_generator(prior_file(config.prior))
+    if generator.layout.ray_bounds == "published":
+        generator.layout = replace(
+            generator.layout, origin_m=canonical_origin(data, generator.layout)
+        )
     signal = data.driving(int(data.train_frames[0]))
     n_signals = len(signal.code)
     if config.driven_by == "sound":
@@ -298,6 +303,14 @@ def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
         mean = generator.backbone.mapping.w_avg.to(data.device)
         model.subspace.offset.data.copy_(mean.repeat(generator.layout.n_latents))
     return model
+
+
+def canonical_origin(data: SubjectData, layout: Layout) -> tuple[float, float, float]:
+    """Where a published generator's origin lies, head axes, metres: its cameras' pivot in the middle of the face."""
+    points = data.head_model.landmark_points(data.neutral, data.clip.landmark_set)
+    pivot_m = points.new_tensor(layout.camera_pivot) / layout.units_per_metre
+    x, y, z = (points.mean(0) - pivot_m).tolist()
+    return x, y, z
 
 
 def restore_model(config: HfaGpConfig, state: dict[str, Tensor]) -> HfaGp:

@@ -1,0 +1,174 @@
+"""HFA-GP on the toy subject: what is tuned when, navigation, published generators, bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from artifacts.errors import InputError
+from artifacts.kinds import RENDER
+from artifacts.store import read_artifact
+from avatar_models.avatar_file import build_model
+from avatar_models.driving import navigation_driving
+from avatar_models.hfa_gp.config import HfaGp3dmmConfig
+from avatar_models.hfa_gp.model import restore_model
+from avatar_models.prior.own import prior_file
+from avatar_models.registry import input_files, make_config
+from avatar_models.render import NAVIGATION_AMOUNTS, render_frame
+from avatar_models.trainer import Training
+from avatar_models.triplane.generator import TriPlaneGenerator
+from avatar_models.triplane.layout import Layout
+from avatar_models.triplane.weights import save_generator
+
+NAME = "hfa_gp_3dmm"
+OWN = Layout(
+    z_dim=8,
+    w_dim=8,
+    plane_side=16,
+    plane_channels=4,
+    channel_base=64,
+    channel_max=6,
+    decoder_hidden=5,
+    feature_channels=3,
+    superresolution="none",
+    image_side=32,
+    neural_side=32,
+    coarse_samples=6,
+    fine_samples=5,
+    ray_bounds="box",
+    plane_axes="orthogonal",
+    units_per_metre=2.5,
+)
+PUBLISHED = replace(OWN, ray_bounds="published", plane_axes="published", units_per_metre=2.7)
+
+
+@pytest.fixture(scope="module", params=[OWN, PUBLISHED], ids=["own", "published"])
+def prior(request, tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("prior") / "p.safetensors"
+    save_generator(path, TriPlaneGenerator(request.param), {})
+    return path
+
+
+def options(prior, *more) -> HfaGp3dmmConfig:
+    settings = ("steps=8", "max_minutes=0", "directions=4", "patch=16", "driver_width=16")
+    return make_config(NAME, "tiny", [f"prior={prior}", *settings, *more])
+
+
+def generator_weights(model):
+    return torch.cat([x.detach().flatten() for x in model.generator.parameters()])
+
+
+def test_the_generator_is_frozen_first_and_tuned_later(prior, toy_data):
+    config = options(prior, "generator_start=0.5")
+    torch.manual_seed(0)
+    model = build_model(NAME, config, toy_data)
+    training = Training(model, config, toy_data, seed=0)
+    before, directions = generator_weights(model), model.subspace.basis().detach()
+    for _ in range(4):
+        training.take_step()
+    assert torch.equal(generator_weights(model), before)
+    assert not torch.equal(model.subspace.basis(), directions)
+    training.take_step()
+    assert not torch.equal(generator_weights(model), before)
+    basis = model.subspace.basis()
+    assert torch.allclose(basis @ basis.T, torch.eye(4), atol=1e-5)
+    assert (model.amount_square >= model.amount_mean.square() - 1e-9).all()
+
+
+def test_a_model_is_restored_from_its_tensors_alone(prior, toy_data):
+    config = options(prior)
+    torch.manual_seed(0)
+    model = build_model(NAME, config, toy_data)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    restored = restore_model(config, state)
+    restored.load_state_dict(state)
+    assert restored.generator.layout == model.generator.layout
+    driving = toy_data.clip.driving(int(toy_data.test_frames[0]))
+    assert torch.equal(render_frame(restored, driving).head, render_frame(model, driving).head)
+
+
+def test_navigation_moves_along_one_direction_at_a_time(prior, toy_data):
+    config = options(prior)
+    torch.manual_seed(0)
+    model = build_model(NAME, config, toy_data)
+    with torch.no_grad():
+        model.amount_square.fill_(4.0)
+        signals = list(navigation_driving(toy_data.clip, 4, (-1.0, 0.0, 1.0)))
+        latents = torch.stack([model.latents(signal)[0].flatten() for signal in signals])
+        rest, basis = latents[1], model.subspace.basis()
+    assert len(signals) == 12
+    for row, latent in enumerate(latents):
+        direction, place = divmod(row, 3)
+        assert torch.allclose(latent - rest, 2 * (place - 1) * basis[direction], atol=1e-4)
+
+
+def test_a_published_generator_looks_at_the_middle_of_the_face(toy_data, tmp_path):
+    save_generator(tmp_path / "p.safetensors", TriPlaneGenerator(PUBLISHED), {})
+    model = build_model(NAME, options(tmp_path / "p.safetensors"), toy_data)
+    layout = model.generator.layout
+    pivot = torch.tensor(layout.origin_m) + torch.tensor(layout.camera_pivot) / 2.7
+    points = toy_data.head_model.landmark_points(toy_data.neutral, toy_data.clip.landmark_set)
+    assert torch.allclose(pivot.to(points), points.mean(0), atol=1e-6)
+
+
+def test_more_directions_than_frames_are_refused(prior, toy_data):
+    with pytest.raises(InputError, match=r"only 16 training frames .* set directions to 8"):
+        build_model(NAME, options(prior, "directions=17"), toy_data)
+
+
+def test_a_prior_that_is_none_is_refused(tmp_path, toy_data):
+    with pytest.raises(InputError, match=r"neither one of the project's own .* nor a file"):
+        prior_file(str(tmp_path / "nothing.safetensors"))
+    with pytest.raises(InputError, match="nor a file"):
+        input_files(options(tmp_path / "nothing.safetensors"))
+    broken = tmp_path / "broken.safetensors"
+    save_generator(broken, TriPlaneGenerator(OWN), {})
+    broken.write_bytes(broken.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"broken\.safetensors"):
+        build_model(NAME, options(broken), toy_data)
+
+
+def run(module, **words):
+    flags = [x for key, value in words.items() for x in (f"--{key.replace('_', '-')}", str(value))]
+    command = [sys.executable, "-m", f"avatar_models.{module}", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_steps_train_and_navigate(toy, tmp_path):
+    save_generator(tmp_path / "p.safetensors", TriPlaneGenerator(OWN), {})
+    files = {"head_model": toy.head_model, "face_fit": toy.face_fit}
+    words = ["max_minutes=0", "directions=3", f"prior={tmp_path / 'p.safetensors'}"]
+    flags = [x for word in ("steps=1", *words) for x in (word,)]
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "avatar_models.train", "--model", NAME),
+            *("--frames", toy.frames, "--matte", toy.matte, "--image-size", "64"),
+            *("--head-model", toy.head_model, "--face-fit", toy.face_fit),
+            *("--out", tmp_path / "avatar.h5", "--set", *flags),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "perceptual loss: substitute" in ended.stderr + ended.stdout
+    ended = run(
+        "render",
+        avatar=tmp_path / "avatar.h5",
+        mode="navigation",
+        driver_frames=toy.frames,
+        out=tmp_path / "r.h5",
+        video=tmp_path / "r.mp4",
+        **files,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = read_artifact(tmp_path / "r.h5", RENDER)
+    assert found["direction"].tolist() == np.repeat(range(3), len(NAVIGATION_AMOUNTS)).tolist()
+    assert found["amount"].tolist() == list(NAVIGATION_AMOUNTS) * 3
+    assert len(found["image"]) == 3 * len(NAVIGATION_AMOUNTS)
