@@ -94,7 +94,7 @@ class SoundDriver(nn.Module):
 
     def __init__(self, config: HfaGpConfig, n_channels: int) -> None:
         super().__init__()
-        self.attention_start = config.attention_start
+        self.attention_start, self.n_channels = config.attention_start, n_channels
         sizes = (n_channels, 32, 32, 64, _SOUND_SIZE)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(one, two, 3, stride=2, padding=1) for one, two in pairwise(sizes)

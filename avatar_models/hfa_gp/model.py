@@ -240,6 +240,11 @@ class HfaGp(AvatarModel):
         }[self.config.driven_by]
         if found is None:
             raise ValueError(f"a model driven by {self.config.driven_by} was given none")
+        if isinstance(self.driver, SoundDriver) and found.shape[-1] != self.driver.n_channels:
+            raise InputError(
+                f"the driver's audio features have {found.shape[-1]} channels, but the avatar was trained with "
+                f"{self.driver.n_channels}; make them of the same kind (audio_features/kind)"
+            )
         return found
 
     def _torso(self, driving: Driving) -> tuple[Tensor, Tensor]:

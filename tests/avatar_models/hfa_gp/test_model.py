@@ -134,6 +134,17 @@ def test_a_prior_that_is_none_is_refused(tmp_path, toy_data):
         build_model(NAME, options(broken), toy_data)
 
 
+def test_sound_of_another_kind_is_refused(toy_data_of, toy_clip_of, tmp_path):
+    save_generator(tmp_path / "p.safetensors", TriPlaneGenerator(OWN), {})
+    words = ["directions=4", f"prior={tmp_path / 'p.safetensors'}"]
+    config = make_config("hfa_gp_audio", "tiny", words)
+    model = build_model("hfa_gp_audio", config, toy_data_of("hfa_gp_audio"))
+    driving = toy_clip_of("hfa_gp_audio").driving(0)
+    render_frame(model, driving)
+    with pytest.raises(InputError, match="28 channels, but the avatar was trained with 29"):
+        render_frame(model, replace(driving, sound=driving.sound[..., 1:]))
+
+
 def run(module, **words):
     flags = [x for key, value in words.items() for x in (f"--{key.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", f"avatar_models.{module}", *flags]
