@@ -396,10 +396,11 @@ RENDERS = [
 ]
 # Which way each direction of a model's subspace leads.
 NAVIGATIONS = [
-    path.replace("render_navigation.h5", f"navigation.{suffix}")
-    for path in RENDERS
+    f"results/{subject}/{model}/navigation.{suffix}"
+    for subject in SUBJECTS
+    for model in MODELS
+    if "navigation" in views_of(subject, model)
     for suffix in ("csv", "png")
-    if path.endswith("/render_navigation.h5")
 ]
 # On each subject's track, whatever the models make of it.
 FIT_PAGES = expand("results/report/fit_{subject}.html", subject=SUBJECTS)
