@@ -67,6 +67,8 @@ def make_toy_render(
             "driver_frame": test.astype(np.int32),
             "time_s": frames["time_s"][test],
             "render_time_s": np.full(len(test), 0.05, np.float32),
+            "direction": np.zeros(0, np.int32),
+            "amount": np.zeros(0, np.float32),
         },
         {"step": "tests.toy", "options": {"mode": "self"}},
     )

@@ -36,6 +36,8 @@ def write_render(path: Path, images: np.ndarray) -> Path:
         "driver_frame": np.arange(len(images), dtype=np.int32),
         "time_s": np.arange(len(images)) / 25,
         "render_time_s": np.zeros(len(images), np.float32),
+        "direction": np.zeros(0, np.int32),
+        "amount": np.zeros(0, np.float32),
     }
     write_artifact(path, RENDER, arrays, {"step": "test"})
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -254,15 +255,18 @@ def test_rules_follow_the_conventions():
     """Every rule has log, benchmark, conda, threads, resources; no script or run blocks; def only in common.smk."""
     for path in sorted((ROOT / "rules").glob("*.smk")):
         text = path.read_text(encoding="utf-8")
-        blocks = (
-            text.split("\nrule ")[1:] if not text.startswith("rule ") else text.split("rule ")[1:]
-        )
-        for block in blocks:
+        # A rule made from another one has its environment, resources and command.
+        kinds = re.findall(r"^(use rule|rule) ", text, flags=re.M)
+        blocks = re.split(r"^(?:use rule|rule) ", text, flags=re.M)[1:]
+        for kind, block in zip(kinds, blocks, strict=True):
             name = block.split(":")[0]
-            for part in ("log", "benchmark", "conda", "threads", "resources", "params", "shell"):
+            own = ("log", "benchmark")
+            if kind == "rule":
+                own += ("conda", "threads", "resources", "params", "shell")
+                assert "mem_mb" in block, name
+                assert "runtime" in block, name
+            for part in own:
                 assert f"\n    {part}:" in block, f"{path.name}: rule {name} has no {part}"
-            assert "mem_mb" in block, name
-            assert "runtime" in block, name
             assert "\n    script:" not in block, name
             assert "\n    run:" not in block, name
         assert path.name == "common.smk" or "def " not in text
