@@ -76,8 +76,13 @@ def main(options: Options) -> None:
     )
     write_whole(options.csv, table.getvalue())
     write_whole(options.picture, encode(draw_grid(sweep), "png"))
-    change, drift = np.nanmean(rows[:, 2]), np.nanmean(rows[:, 3])
-    LOGGER.info("expression change %.4f, identity drift %.4f of the eye distance", change, drift)
+    found_rows = rows[~np.isnan(rows[:, 2])]
+    LOGGER.info("a face was found in %d of %d pictures", len(found_rows), len(rows))
+    if len(found_rows):
+        change, drift = found_rows[:, 2:4].mean(0)
+        LOGGER.info(
+            "expression change %.4f, identity drift %.4f of the eye distance", change, drift
+        )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ SOFTNESS_M = 0.004
 NECK_MARGIN_M = 0.006
 # From this height above the cut on, hair and ears may reach further out, by as much as they are higher.
 HAIR_HEIGHT_M = 0.045
+# A pixel with a larger share of the head region than this is the head's, with a smaller one than the rest not.
+SURE_REGION = 0.98
 
 
 def head_region(
@@ -74,6 +76,17 @@ def head_region(
     out_there = (above_line - HAIR_HEIGHT_M * px_per_m).clamp_min(0)
     hair = torch.minimum(above_line, NECK_MARGIN_M * px_per_m + in_hull + out_there)
     return torch.sigmoid(torch.maximum(hair, in_hull) / (0.5 * softness))
+
+
+def sure_of_region(region: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """1 where a pixel is clearly the head's or clearly not, 0 where head and rest blend.
+
+    Args:
+        region: From :func:`head_region`.
+
+    Source: own.
+    """
+    return ((region - 0.5).abs() > SURE_REGION - 0.5).to(region)
 
 
 def cut_height_m(model: HeadModel) -> float:

@@ -25,11 +25,8 @@ from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.layout import Layout
 from avatar_models.triplane.weights import load_generator
 from avatar_models.triplane.windows import Window, choose_window
+from head_geometry.head_region import sure_of_region
 
-# A pixel with a larger share of the head region than this is the head's, with a smaller one than the rest not.
-SURE_REGION = 0.98
-# Gradients of the torso's texture smaller than this hardly count.
-TORSO_EPS = 1e-6
 # Side at which pictures of published generators are compared, pixels.
 COMPARED_SIDE = 256
 # Weight of the newest step in the statistics of places in the subspace.
@@ -98,13 +95,7 @@ class HfaGp(AvatarModel):
                 "lr_end": config.generator_lr_end,
                 "betas": (0.0, 0.99),
             },
-            {
-                "params": [self.torso.texture],
-                "lr": config.torso_lr,
-                "lr_end": 0.1 * config.torso_lr,
-                # Texels that windows rarely show stay as they are, instead of Adam's full steps.
-                "eps": TORSO_EPS,
-            },
+            self.torso.parameter_group(config.torso_lr),
         ]
 
     def latents(self, driving: Driving) -> Float[Tensor, "1 latent w"]:
@@ -259,9 +250,8 @@ def true_layers(data: SubjectData, frame: int) -> Float[Tensor, "6 height width"
         Premultiplied colour of the person, opacity of person and of head, and 1 where the latter is sure.
     """
     alpha, region = data.alpha(frame), data.head_region(frame)
-    is_sure = ((region - 0.5).abs() > SURE_REGION - 0.5).to(region)
     colour = (data.image(frame) * alpha[..., None]).movedim(-1, 0)
-    return torch.cat([colour, torch.stack([alpha, alpha * region, is_sure])])
+    return torch.cat([colour, torch.stack([alpha, alpha * region, sure_of_region(region)])])
 
 
 def make_driver(config: HfaGpConfig, n_signals: int) -> nn.Module:

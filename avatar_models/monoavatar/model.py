@@ -59,13 +59,10 @@ from avatar_models.rendering.sampling import (
     stratified_samples,
 )
 from avatar_models.torso import TorsoLayer
+from head_geometry.head_region import sure_of_region
 
 # Closed bins that training looks into again, as a share of the samples.
 EXPLORE = 0.03
-# A pixel with a larger share of the head region than this is the head's, with a smaller one than the rest not.
-SURE_REGION = 0.98
-# Gradients of the torso's texture smaller than this hardly count.
-TORSO_EPS = 1e-6
 
 
 class MonoAvatar(AvatarModel):
@@ -136,13 +133,7 @@ class MonoAvatar(AvatarModel):
         config = self.config
         groups: list[dict[str, object]] = [
             {"params": networks, "lr": config.lr, "lr_end": config.lr_end},
-            {
-                "params": [self.torso.texture],
-                "lr": config.torso_lr,
-                "lr_end": 0.1 * config.torso_lr,
-                # Texels that rays rarely ask anything of stay as they are, instead of Adam's full steps.
-                "eps": TORSO_EPS,
-            },
+            self.torso.parameter_group(config.torso_lr),
         ]
         if self.vertex_colour is not None:
             groups.append(
@@ -365,7 +356,7 @@ class MonoAvatar(AvatarModel):
             torso = self.torso.sample(ready.driving, torch.stack([column, row], -1).float())
             # Any colour may lie behind the person: over one fixed colour, fog of that colour would hide errors.
             backdrop = torch.rand(per_frame, 3, generator=generator, device=data.device)
-            is_sure = ((region - 0.5).abs() > SURE_REGION - 0.5).to(region)
+            is_sure = sure_of_region(region)
             bounds = ready.rays.near, ready.rays.far, ready.rays.solid
             rays = origin, direction, *(bound[chosen] for bound in bounds)
             parts.append(

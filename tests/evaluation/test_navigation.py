@@ -106,6 +106,15 @@ def test_the_step_writes_a_row_per_picture_and_a_grid(tmp_path):
     assert grid.shape[0] > 2 * 96
 
 
+def test_no_face_at_all_is_a_result(tmp_path):
+    write_sweep(tmp_path, n_valid=0)
+    main(options(tmp_path))
+    with (tmp_path / "n.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["expression_change"] for row in rows] == [""] * 4
+    assert all(row["colour_drift"] for row in rows)
+
+
 def test_a_render_of_another_mode_is_refused(tmp_path):
     arrays = write_sweep(tmp_path)
     arrays |= {"direction": np.zeros(0, np.int32), "amount": np.zeros(0, np.float32)}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_layout import TINY
 
 from artifacts.errors import InputError
 from artifacts.kinds import RENDER
@@ -22,24 +23,14 @@ from avatar_models.registry import input_files, make_config
 from avatar_models.render import NAVIGATION_AMOUNTS, render_frame
 from avatar_models.trainer import Training
 from avatar_models.triplane.generator import TriPlaneGenerator
-from avatar_models.triplane.layout import Layout
 from avatar_models.triplane.weights import save_generator
 
 NAME = "hfa_gp_3dmm"
-OWN = Layout(
-    z_dim=8,
-    w_dim=8,
-    plane_side=16,
-    plane_channels=4,
-    channel_base=64,
-    channel_max=6,
-    decoder_hidden=5,
+OWN = replace(
+    TINY,
     feature_channels=3,
-    superresolution="none",
     image_side=32,
     neural_side=32,
-    coarse_samples=6,
-    fine_samples=5,
     ray_bounds="box",
     plane_axes="orthogonal",
     units_per_metre=2.5,

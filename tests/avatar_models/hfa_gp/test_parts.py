@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional
 
 from artifacts.errors import InputError
 from avatar_models.driving_signals import WINDOWS
@@ -125,4 +124,3 @@ def test_sound_is_the_middle_window_first_and_all_of_them_later():
     assert (weights > 0).all()
     middle = driver.embed(sound)[WINDOWS // 2]
     assert torch.allclose(driver.mapper(middle), early[0], atol=1e-6)
-    assert functional.cosine_similarity(early[0], late[0], dim=0) < 1

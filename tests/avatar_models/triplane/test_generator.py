@@ -5,6 +5,7 @@ import ast
 import numpy as np
 import pytest
 import torch
+from small_layout import TINY
 
 from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.layers import ModulatedConvolution, double_size
@@ -13,21 +14,6 @@ from avatar_models.triplane.strips import smoothing_filter
 from avatar_models.triplane.volume import PlaneTable
 from avatar_models.triplane.weights import build_generator
 
-TINY = Layout(
-    z_dim=8,
-    w_dim=8,
-    plane_side=16,
-    plane_channels=4,
-    channel_base=64,
-    channel_max=6,
-    decoder_hidden=5,
-    feature_channels=4,
-    superresolution="none",
-    image_side=6,
-    neural_side=6,
-    coarse_samples=6,
-    fine_samples=5,
-)
 LABEL = torch.tensor(
     [1.0, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 2.7, 0, 0, 0, 1, 4.26, 0, 0.5, 0, 4.26, 0.5, 0, 0, 1]
 )[None]
