@@ -20,6 +20,7 @@ from avatar_models.prior.pictures import PriorPictures
 from avatar_models.prior.preview import write_curve, write_preview
 from avatar_models.trainer import Training, train
 from avatar_models.triplane.weights import save_generator
+from head_geometry.head_model import HeadModel
 
 LOGGER = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class Options:
 
     pictures: tuple[Path, ...]
     """``prior_pictures`` artifacts."""
+    head_model: Path
+    """head_model artifact that they were drawn with."""
     out: Path
     """Weights to write (.safetensors); the checkpoint lies beside them until they are done."""
     preview: Path
@@ -57,12 +60,13 @@ def main(options: Options) -> None:
     device = choose_device(options.device)
     data = PriorPictures(list(options.pictures), settings.layout.units_per_metre, device)
     inputs = {f"pictures{i}": path for i, path in enumerate(options.pictures)}
+    inputs["head_model"] = options.head_model
     recorded = replace(options, checkpoint_every_s=0.0)
     provenance = make_provenance("avatar_models.train_prior", recorded, inputs, options.seed)
     key = json.dumps({**provenance, "settings": repr(settings)}, sort_keys=True)
     checkpoint = CheckpointFile(options.out.with_suffix(".checkpoint.pt"), key)
     torch.manual_seed(options.seed)
-    model = PriorDecoder(settings, data).to(device)
+    model = PriorDecoder(settings, data, HeadModel.load(options.head_model)).to(device)
     LOGGER.info(
         "%d parameters, %d moments of training people, %s",
         sum(parameter.numel() for parameter in model.parameters()),

@@ -1,6 +1,7 @@
-"""Three ways to train the same small generator in the same time: with known codes, with free codes, and as a GAN.
+r"""Three ways to train the same small generator in the same time: with known codes, with free codes, and as a GAN.
 
-    python -m benchmarks.prior_training --pictures results/prior/pictures_*.h5 --minutes 20 --out results/benchmarks/prior
+    python -m benchmarks.prior_training --pictures results/prior/pictures_*.h5 \
+        --head-model results/head_models/anny.h5 --minutes 20 --out results/benchmarks/prior
 
 ``known``: the project's way, z is what each head was drawn from (:mod:`avatar_models.prior.decoder`). ``free``: an
 auto-decoder, each training moment has a code of its own that is learnt. ``gan``: z is N(0, 1), a residual discriminator
@@ -33,6 +34,7 @@ from avatar_models.prior.options import PriorOptions, prior_options
 from avatar_models.prior.pictures import PriorPictures
 from avatar_models.trainer import Training, train
 from avatar_models.triplane.generator import TriPlaneGenerator
+from head_geometry.head_model import HeadModel
 
 _CODES = 64
 _R1_WEIGHT = 1.0
@@ -46,6 +48,8 @@ class Options:
 
     pictures: tuple[Path, ...]
     """``prior_pictures`` artifacts."""
+    head_model: Path
+    """head_model artifact that they were drawn with."""
     out: Path
     """Folder for table and pictures."""
     minutes: float = 20.0
@@ -61,9 +65,12 @@ class Options:
 class FreeCodes(PriorDecoder):
     """An auto-decoder: each training moment's z is learnt (Bojanowski et al. 2018)."""
 
-    def __init__(self, options: PriorOptions, pictures: PriorPictures) -> None:
-        super().__init__(options, pictures)
-        self.generator = TriPlaneGenerator(replace(self.generator.layout, z_dim=_CODES))
+    def __init__(
+        self, options: PriorOptions, pictures: PriorPictures, head_model: HeadModel
+    ) -> None:
+        super().__init__(options, pictures, head_model)
+        layout = replace(self.generator.layout, z_dim=_CODES, z_unit_moment=True, person_z=0)
+        self.generator = TriPlaneGenerator(layout)
         self.code = nn.Embedding(len(pictures.known), _CODES)
 
     def parameter_groups(self) -> list[dict[str, object]]:
@@ -102,8 +109,10 @@ class FreeCodes(PriorDecoder):
 class Adversarial(FreeCodes):
     """A GAN at the side that its pictures are judged at."""
 
-    def __init__(self, options: PriorOptions, pictures: PriorPictures) -> None:
-        super().__init__(options, pictures)
+    def __init__(
+        self, options: PriorOptions, pictures: PriorPictures, head_model: HeadModel
+    ) -> None:
+        super().__init__(options, pictures, head_model)
         side = self.generator.layout.neural_side
         self.judge = nn.Sequential(PictureEncoder(side, 2048, 128), nn.Linear(128, 1))
 
@@ -154,13 +163,14 @@ def main(options: Options) -> None:
     device = choose_device(options.device)
     settings = replace(prior_options("tiny"), max_minutes=options.minutes, steps=10**9)
     data = PriorPictures(list(options.pictures), settings.layout.units_per_metre, device)
+    head_model = HeadModel.load(options.head_model)
     options.out.mkdir(parents=True, exist_ok=True)
     views = torch.stack([data.views(int(m))[0] for m in data.test_moments[:_SHOWN]])
     kept = data.whole(views, _SHOWN_SIDE)
     rows, sheet = [], [kept.colour + 1 - kept.alpha]
     for way in options.ways:
         torch.manual_seed(options.seed)
-        model = WAYS[way](settings, data).to(device)
+        model = WAYS[way](settings, data, head_model).to(device)
         training = Training(model, settings, data, options.seed)
         checkpoint = CheckpointFile(options.out / f"{way}.checkpoint.pt", repr((settings, way)))
         result = train(training, checkpoint, 1e9)

@@ -33,7 +33,8 @@ rule prior_pictures:
 rule train_prior:
     """Train the own generative prior; made on request."""
     input:
-        expand("results/prior/pictures_{shard}.h5", shard=PRIOR_SHARDS),
+        pictures=expand("results/prior/pictures_{shard}.h5", shard=PRIOR_SHARDS),
+        head_model=SYNTHETIC_HEAD_MODEL,
     output:
         weights="results/prior/{size}.safetensors",
         preview="results/prior/{size}.png",
@@ -57,7 +58,8 @@ rule train_prior:
         code=code_digest("avatar_models.train_prior"),
     shell:
         "python -m avatar_models.train_prior"
-        " --pictures {input:q}"
+        " --pictures {input.pictures:q}"
+        " --head-model {input.head_model:q}"
         " --size {wildcards.size}"
         " --seed {params.seed}"
         " --device {params.device}"

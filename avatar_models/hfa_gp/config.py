@@ -43,7 +43,8 @@ class HfaGpConfig:
     directions: int = 50
     """Directions of the personal subspace."""
     starts_at_prior: bool = False
-    """The offset starts at the prior's mean latent instead of at the mean of the directions. Own."""
+    """The subspace starts at the prior's mean latent, along the directions in which its latents vary most (its heads'
+    expression, where it tells it from the person), instead of at random. Own."""
     driver_width: int = 512
     """Width of the driver's linear layers."""
     expression_layers: int = 6

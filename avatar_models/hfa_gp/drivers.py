@@ -16,17 +16,27 @@ from avatar_models.triplane.layers import EqualisedLinear
 
 # A coefficient that hardly ever moves in the training frames is not blown up when it does.
 _SMALLEST_STD = 0.02
+# Where the subspace starts at the prior, a driver that has learnt nothing yet moves it by this many of its deviations.
+_FIRST_AMOUNT = 0.1
 _SOUND_LEAK = 0.02
 _SOUND_SIZE = 64
 
 
-def mapper(n_in: int, width: int, layers: int, n_out: int) -> nn.Sequential:
-    """Equalised linear layers without activation between them.
+def mapper(n_in: int, layers: int, config: HfaGpConfig) -> nn.Sequential:
+    """Equalised linear layers without activation between them, to places in the subspace.
+
+    Args:
+        n_in: Numbers that they read.
+        layers: Before the last one.
+        config: Sizes.
 
     Source: HFA-GP (CVPR 2023), published networks.
     """
-    sizes = [n_in, *[width] * layers, n_out]
-    return nn.Sequential(*[EqualisedLinear(one, two) for one, two in pairwise(sizes)])
+    sizes = [n_in, *[config.driver_width] * layers, config.directions]
+    linear = [EqualisedLinear(one, two) for one, two in pairwise(sizes)]
+    if config.starts_at_prior:
+        linear[-1].weight.data.mul_(_FIRST_AMOUNT)
+    return nn.Sequential(*linear)
 
 
 class ExpressionDriver(nn.Module):
@@ -46,9 +56,7 @@ class ExpressionDriver(nn.Module):
         super().__init__()
         self.register_buffer("code_mean", torch.zeros(n_codes))
         self.register_buffer("code_std", torch.ones(n_codes))
-        self.mapper = mapper(
-            n_codes, config.driver_width, config.expression_layers, config.directions
-        )
+        self.mapper = mapper(n_codes, config.expression_layers, config)
 
     def measure(self, codes: Float[Tensor, "frame code"]) -> None:
         """Take mean and deviation of the training frames."""
@@ -70,9 +78,7 @@ class PictureDriver(nn.Module):
     def __init__(self, config: HfaGpConfig) -> None:
         super().__init__()
         self.encoder = PictureEncoder(config.picture_side, config.encoder_base, config.driver_width)
-        self.mapper = mapper(
-            config.driver_width, config.driver_width, config.picture_layers, config.directions
-        )
+        self.mapper = mapper(config.driver_width, config.picture_layers, config)
 
     def forward(
         self, picture: Float[Tensor, "height width 3"], progress: float
@@ -105,9 +111,7 @@ class SoundDriver(nn.Module):
             nn.Conv1d(one, two, 3, padding=1) for one, two in pairwise(sizes)
         )
         self.attention_linear = nn.Linear(WINDOWS, WINDOWS)
-        self.mapper = mapper(
-            _SOUND_SIZE, config.driver_width, config.expression_layers, config.directions
-        )
+        self.mapper = mapper(_SOUND_SIZE, config.expression_layers, config)
 
     def forward(
         self, sound: Float[Tensor, "window 16 channel"], progress: float

@@ -295,8 +295,7 @@ def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
     if isinstance(model.driver, ExpressionDriver):
         model.driver.measure(data.clip.code[data.train_frames.to(data.device)])
     if config.starts_at_prior:
-        mean = generator.backbone.mapping.w_avg.to(data.device)
-        model.subspace.offset.data.copy_(mean.repeat(generator.layout.n_latents))
+        model.subspace.start_at(generator.backbone.mapping, torch.Generator().manual_seed(0))
     return model
 
 

@@ -16,11 +16,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from avatar_models.interface import Trainable
-from avatar_models.perceptual import gradient_loss
+from avatar_models.perceptual import structure_loss
 from avatar_models.prior import held_out
+from avatar_models.prior.known import count_of_person, importance, largest_movement_m
 from avatar_models.prior.options import PriorOptions
 from avatar_models.prior.pictures import Patches, PriorPictures
 from avatar_models.triplane.generator import TriPlaneGenerator
+from head_geometry.head_model import HeadModel
 
 # What is rarely anything but 0 would otherwise be huge when it is not.
 _SMALLEST_STD = 0.15
@@ -41,18 +43,28 @@ class PriorDecoder(Trainable):
 
     known_mean: Tensor
     known_std: Tensor
+    known_scale: Tensor
     curve: Tensor
 
-    def __init__(self, options: PriorOptions, pictures: PriorPictures) -> None:
+    def __init__(
+        self, options: PriorOptions, pictures: PriorPictures, head_model: HeadModel
+    ) -> None:
         super().__init__()
         self.options = options
         self.parts = options.parts
         self._data, self._progress = pictures, 0.0
-        layout = replace(options.layout, z_dim=len(pictures.known_name), origin_m=pictures.origin_m)
+        layout = replace(
+            options.layout,
+            z_dim=len(pictures.known_name),
+            person_z=count_of_person(pictures.known_name),
+            origin_m=pictures.origin_m,
+        )
         self.generator = TriPlaneGenerator(layout)
         known = pictures.known[torch.from_numpy(pictures.train_moments)]
         self.register_buffer("known_mean", known.mean(0))
         self.register_buffer("known_std", known.std(0).clamp_min(_SMALLEST_STD))
+        moves_m = known.std(0) * largest_movement_m(head_model, pictures.known_name).to(known)
+        self.register_buffer("known_scale", importance(moves_m))
         self.register_buffer("curve", torch.full((CURVE_POINTS, len(CURVE_COLUMNS)), torch.nan))
 
     def parameter_groups(self) -> list[dict[str, object]]:
@@ -75,7 +87,7 @@ class PriorDecoder(Trainable):
 
     def latents(self, known: Float[Tensor, "n known"]) -> Float[Tensor, "n latent w"]:
         """Latents of what is known of some pictures."""
-        z = (known - self.known_mean) / self.known_std
+        z = (known - self.known_mean) / self.known_std * self.known_scale
         label = z.new_zeros(len(z), self.generator.layout.label_dim)
         return self.generator.backbone.mapping(z, label)
 
@@ -90,7 +102,7 @@ class PriorDecoder(Trainable):
     def training_losses(
         self, data: PriorPictures, progress: float, generator: torch.Generator
     ) -> dict[str, Float[Tensor, ""]]:
-        """Differences of colour, of neighbouring pixels and of opacity, on patches of a few moments."""
+        """Differences of colour, of structure and of opacity, on patches of a few moments."""
         options = self.options
         self._progress = progress
         draw = {"generator": generator, "device": data.device}
@@ -112,10 +124,12 @@ class PriorDecoder(Trainable):
             label,
         )
         colour = (seen.features[:, :3] + 1) / 2
+        # Squares: of an absolute difference the best guess is a median, which leaves out small dark features, eyes and
+        # mouths, while it is still unsure of their place.
         return {
-            "colour": functional.l1_loss(colour, wanted.colour),
-            "gradient": options.gradient_weight * gradient_loss(colour, wanted.colour),
-            "alpha": options.alpha_weight * functional.l1_loss(seen.opacity, wanted.alpha),
+            "colour": 4 * functional.mse_loss(colour, wanted.colour),
+            "structure": options.structure_weight * structure_loss(colour, wanted.colour),
+            "alpha": options.alpha_weight * functional.mse_loss(seen.opacity, wanted.alpha),
         }
 
     def after_step(self) -> None:
@@ -153,9 +167,12 @@ class PriorDecoder(Trainable):
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Set the mean latent, which truncation and inversion start from."""
+        """Set the mean latent, which truncation and inversion start from; z is in standard deviations from now on."""
+        mapping = self.generator.backbone.mapping
+        mapping.get_parameter("fc0.weight")[:, : len(self.known_scale)].mul_(self.known_scale)
+        self.known_scale.fill_(1.0)
         known = self._data.known[torch.from_numpy(self._data.train_moments)]
-        self.generator.backbone.mapping.w_avg.copy_(self.latents(known)[:, 0].mean(0))
+        mapping.w_avg.copy_(self.latents(known)[:, 0].mean(0))
 
     def _views(
         self, views: Int[Tensor, " view"], generator: torch.Generator

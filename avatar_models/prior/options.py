@@ -26,8 +26,9 @@ class PriorOptions:
         parts: Minibatches of one step, one per core.
         patch: Side of the patches that are compared, pixels.
         patches: Patches per moment.
-        gradient_weight: Weight of the differences between neighbouring pixels against the colours themselves.
-        alpha_weight: Weight of the opacity.
+        structure_weight: Weight of :func:`avatar_models.perceptual.structure_loss` against the squared error of colours in
+            -1..1.
+        alpha_weight: Weight of the squared error of the opacity.
         mixed_precision: Planes are made in bfloat16 while training.
     """
 
@@ -41,8 +42,8 @@ class PriorOptions:
     parts: int = 2
     patch: int = 32
     patches: int = 3
-    gradient_weight: float = 0.5
-    alpha_weight: float = 0.5
+    structure_weight: float = 0.2
+    alpha_weight: float = 2.0
     mixed_precision: bool = True
 
 
@@ -50,6 +51,7 @@ _OWN = Layout(
     plane_axes="orthogonal",
     ray_bounds="box",
     label_off=True,
+    z_unit_moment=False,
     superresolution="none",
     units_per_metre=1 / BOX_WIDTH_M,
     box_width=1.0,
@@ -92,7 +94,7 @@ def prior_options(size: str) -> PriorOptions:
         InputError: another name.
     """
     if size == "tiny":
-        return PriorOptions(_TINY, steps=9000)
+        return PriorOptions(_TINY, steps=5000)
     if size == "fast":
         return PriorOptions(_FAST, steps=120_000, moments=4, parts=2, patch=64, patches=4)
     raise InputError(f"unknown size {size!r} of a prior; choose tiny or fast")

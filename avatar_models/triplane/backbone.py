@@ -51,7 +51,8 @@ class Mapping(nn.Module):
             truncation: 1 leaves latents as they are, 0 gives the mean one.
         """
         seen = label * (0.0 if self.layout.label_off else self.layout.label_scale)
-        vector = torch.cat([unit_moment(z), unit_moment(self.embed(seen))], -1)
+        drawn = unit_moment(z) if self.layout.z_unit_moment else z
+        vector = torch.cat([drawn, unit_moment(self.embed(seen))], -1)
         for layer in range(self.layout.mapping_layers):
             vector = leaky(self.get_submodule(f"fc{layer}")(vector))
         if truncation != 1:

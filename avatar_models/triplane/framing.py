@@ -118,6 +118,17 @@ def canonical_view(
     return FramedView(label.to(camera_from_head), frame_from_picture.to(camera_from_head), side)
 
 
+def front_label(layout: Layout) -> Float[Tensor, " 25"]:
+    """The label of the training camera straight before the face."""
+    camera = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+    pivot_m = torch.tensor(layout.camera_pivot) / layout.units_per_metre
+    # A metre away; the distance is the training cameras' own in any case.
+    camera[:3, 3] = torch.tensor([0.0, 0.0, 1.0]) - camera[:3, :3] @ (
+        pivot_m + torch.tensor(layout.origin_m)
+    )
+    return canonical_view(camera, torch.eye(3), layout).label
+
+
 def _training_distance(layout: Layout, towards_camera: Float[Tensor, "3"]) -> Float[Tensor, ""]:
     """Scene units from the pivot to the sphere of the training cameras, along a unit vector from the pivot."""
     pivot = towards_camera.new_tensor(layout.camera_pivot)

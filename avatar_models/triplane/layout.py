@@ -24,6 +24,10 @@ class Layout:
     """
 
     z_dim: int = 512
+    z_unit_moment: bool = True
+    """The mapping scales each z to a mean square of 1."""
+    person_z: int = 0
+    """So many of z's numbers, the first ones, say who is drawn, the rest how he looks at a moment; 0: not told apart."""
     w_dim: int = 512
     label_dim: int = 25
     """Length of the camera label: 16 numbers of world_from_camera, 9 of the intrinsics in image widths."""

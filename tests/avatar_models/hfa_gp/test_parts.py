@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_layout import TINY
 
 from artifacts.errors import InputError
 from avatar_models.driving_signals import WINDOWS
@@ -17,6 +18,7 @@ from avatar_models.hfa_gp.drivers import (
 )
 from avatar_models.hfa_gp.encoder import EqualisedConvolution, PictureEncoder
 from avatar_models.hfa_gp.subspace import PersonalSubspace
+from avatar_models.triplane.backbone import Mapping
 
 
 def test_directions_are_orthonormal_and_lie_in_the_span_of_their_vectors():
@@ -45,6 +47,39 @@ def test_latents_are_the_offset_plus_the_directions():
     amount = torch.tensor([[0.0, 2.0, 0.0]])
     moved = subspace(amount) - subspace(torch.zeros(1, 3))
     assert torch.allclose(moved.flatten(), 2 * subspace.basis()[1], atol=1e-6)
+
+
+def test_a_subspace_starts_where_the_prior_varies():
+    torch.manual_seed(0)
+    layout = replace(TINY, z_dim=6, w_dim=8, label_off=True, z_unit_moment=False, person_z=4)
+    mapping = Mapping(layout)
+    mapping.w_avg.normal_()
+    subspace = PersonalSubspace(5, layout.n_latents, 8)
+    subspace.start_at(mapping, torch.Generator().manual_seed(0))
+    assert torch.equal(subspace.offset.view(-1, 8)[2], mapping.w_avg)
+    basis = subspace.basis()
+    assert torch.allclose(basis @ basis.T, torch.eye(5), atol=1e-5)
+    # A step of one is one standard deviation of the prior's latents while the person stays the same.
+    z = torch.randn(4000, 6)
+    z[:, :4] = 0
+    latents = mapping(z, torch.zeros(4000, 25)).flatten(1)
+    places = (latents - latents.mean(0)) @ basis.T / subspace.reach
+    assert torch.allclose(places.std(0)[:3], torch.ones(3), atol=0.1)
+    # Hardly anything of the latents lies outside.
+    left = latents - latents.mean(0) - (places * subspace.reach) @ basis
+    assert left.square().sum() < 0.02 * (latents - latents.mean(0)).square().sum()
+
+
+def test_directions_that_a_prior_does_not_have_stay_random():
+    torch.manual_seed(0)
+    layout = replace(TINY, label_off=True)
+    mapping = Mapping(layout)
+    subspace = PersonalSubspace(12, layout.n_latents, layout.w_dim)
+    before = subspace.vector.detach().clone()
+    subspace.start_at(mapping, torch.Generator().manual_seed(0))
+    assert torch.equal(subspace.vector[8:], before[8:])
+    assert not torch.equal(subspace.vector[7], before[7])
+    assert torch.isfinite(subspace(torch.ones(1, 12))).all()
 
 
 @pytest.mark.parametrize("directions", [0, 65])

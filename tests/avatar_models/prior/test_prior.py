@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy import toy_head_model
 
 from artifacts.errors import InputError
-from artifacts.kinds import PRIOR_PICTURES
+from artifacts.kinds import HEAD_MODEL, PRIOR_PICTURES
 from artifacts.store import write_artifact
 from avatar_models import train_prior
 from avatar_models.prior import held_out
 from avatar_models.prior.decoder import PriorDecoder
+from avatar_models.prior.known import count_of_person, importance, largest_movement_m
 from avatar_models.prior.options import prior_options
 from avatar_models.prior.pictures import PriorPictures
 from avatar_models.trainer import Training
@@ -21,6 +23,7 @@ from avatar_models.triplane.framing import label_of_head
 from avatar_models.triplane.rays import rays_from_label
 from avatar_models.triplane.weights import load_generator, read_record
 from avatar_models.triplane.windows import Window
+from head_geometry.head_model import HeadModel
 
 CPU = torch.device("cpu")
 SIDE, PEOPLE, VIEWS = 32, 40, 2
@@ -73,6 +76,13 @@ def write_balls(path, first_seed=0, people=PEOPLE):
 def balls(tmp_path_factory):
     folder = tmp_path_factory.mktemp("balls")
     return [write_balls(folder / "a.h5"), write_balls(folder / "b.h5", PEOPLE)]
+
+
+@pytest.fixture(scope="module")
+def head_model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "toy.h5"
+    write_artifact(path, HEAD_MODEL, toy_head_model(), {"step": "test"})
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -158,19 +168,27 @@ def test_files_that_do_not_belong_together_are_refused(balls, tmp_path):
         PriorPictures([*balls, tmp_path / "other.h5"], 2.5, CPU)
 
 
-def test_training_learns_what_is_known_of_people_it_has_not_seen(balls):
+def test_training_learns_what_is_known_of_people_it_has_not_seen(balls, head_model_file):
     options = small_options(steps=120, learning_rate=1e-2)
     data = PriorPictures(balls, options.layout.units_per_metre, CPU)
     torch.manual_seed(0)
-    model = PriorDecoder(options, data)
+    model = PriorDecoder(options, data, HeadModel.load(head_model_file))
     before, _ = model.test()
     training = Training(model, options, data, seed=0)
     for _ in range(options.steps):
         training.take_step()
     after, _ = model.test()
     assert after > before + 3
+    known = data.known[:4]
+    latents = model.latents(known)
     model.finish()
     assert model.generator.backbone.mapping.w_avg.abs().sum() > 0
+    # From now on z is in standard deviations, and the latents are what they were.
+    torch.testing.assert_close(model.latents(known), latents)
+    z = (known - model.known_mean) / model.known_std
+    made = model.generator.backbone.mapping(z, z.new_zeros(4, 25))
+    torch.testing.assert_close(made, latents)
+    assert model.generator.layout.person_z == 3
 
 
 def test_what_random_heads_are_made_of(balls):
@@ -187,6 +205,28 @@ def test_what_random_heads_are_made_of(balls):
     assert not torch.equal(sources[0], sources[1])
 
 
+def test_large_movements_matter_more_than_small_ones(head_model_file):
+    model = HeadModel.load(head_model_file)
+    names = ("identity0", "identity1", "hair_r", "expression1", "light0")
+    found = largest_movement_m(model, names)
+    for place, basis in (
+        (0, model.identity_basis[0] * model.identity_std[0]),
+        (3, model.expression_basis[1]),
+    ):
+        assert found[place] == basis.norm(dim=-1).max()
+    assert found[[2, 4]].isnan().all()
+    scale = importance(torch.tensor([0.03, 0.003, torch.nan]))
+    assert scale.square().mean() == pytest.approx(1)
+    assert scale[0] == pytest.approx(10 * scale[1])
+    assert scale[2] == pytest.approx(scale[1])
+
+
+def test_person_comes_before_moment():
+    assert count_of_person(("identity0", "hair_r", "expression0", "light3")) == 2
+    with pytest.raises(ValueError, match="before"):
+        count_of_person(("expression0", "identity0"))
+
+
 def test_frechet_distance_of_normal_distributions():
     random = np.random.default_rng(0)
     one = random.normal(0, 1, (4000, 3))
@@ -196,13 +236,14 @@ def test_frechet_distance_of_normal_distributions():
 
 
 def test_the_step_writes_weights_preview_and_curve_and_goes_on_after_a_stop(
-    balls, tmp_path, monkeypatch
+    balls, head_model_file, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(train_prior, "prior_options", lambda size: small_options(steps=6))
 
     def run(folder, **changes):
         options = train_prior.Options(
             pictures=tuple(balls),
+            head_model=head_model_file,
             out=folder / "tiny.safetensors",
             preview=folder / "tiny.png",
             curve=folder / "tiny.csv",

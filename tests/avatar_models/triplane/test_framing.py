@@ -13,6 +13,7 @@ from avatar_models.triplane.framing import (
     canonical_view,
     frame_view,
     from_canonical,
+    front_label,
     label_of_head,
     to_canonical,
 )
@@ -224,6 +225,12 @@ def test_the_ray_of_a_pixel_passes_what_the_pixel_shows():
     torch.testing.assert_close(
         directions[0, row * side + column], towards / towards.norm(), atol=1e-9, rtol=0
     )
+
+
+def test_the_front_label_is_that_of_a_head_looked_at_from_before():
+    found = front_label(PUBLISHED).double()
+    expected = frame_view(camera([0, 0, 0], (0.0, 0.0, 0.8)), pinhole(900.0), SIDE, PUBLISHED).label
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def test_a_head_behind_the_camera_is_refused():
