@@ -11,6 +11,7 @@ configfile: "config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+include: "rules/checks.smk"
 include: "rules/common.smk"
 include: "rules/assets.smk"
 include: "rules/preprocess.smk"
