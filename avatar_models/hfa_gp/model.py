@@ -6,7 +6,7 @@ from dataclasses import replace
 from threading import Lock
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +27,8 @@ from avatar_models.triplane.weights import load_generator
 from avatar_models.triplane.windows import Window, choose_window
 from head_geometry.head_region import sure_of_region
 
+# Parts of a picture are compared at full and at half size; the whole of it is compared besides, made smaller.
+_PART_LEVELS = (1, 2)
 # Side at which pictures of published generators are compared, pixels.
 COMPARED_SIDE = 256
 # Weight of the newest step in the statistics of places in the subspace.
@@ -125,9 +127,8 @@ class HfaGp(AvatarModel):
         with self._lock:
             driving = data.driving(frame)
             truth = true_layers(data, frame)
-            alpha = data.alpha_bytes(frame)
         amount = self.driver(self._signal(driving), progress)
-        looks = self._looks(driving, alpha, generator)
+        looks = self._looks(driving, truth[4], generator)
         colour, opacity = self._draw(self.subspace(amount[None]), looks, generator)
         behind = torch.cat([layer.movedim(-1, 0) for layer in self._torso(driving)])
         behind, wanted = (
@@ -190,8 +191,16 @@ class HfaGp(AvatarModel):
         layout = self.generator.layout
         return frame_view(driving.camera_from_head, driving.intrinsics, side, layout)
 
-    def _looks(self, driving: Driving, alpha: Tensor, generator: torch.Generator) -> list[Look]:
-        """What a step compares: the whole picture (made small) and random parts, or the generator's own picture."""
+    def _looks(
+        self, driving: Driving, head: Float[Tensor, "height width"], generator: torch.Generator
+    ) -> list[Look]:
+        """What a step compares: the whole picture (made small) and random parts, or the generator's own picture.
+
+        Args:
+            driving: The frame's signals.
+            head: Opacity of the head in the frame.
+            generator: Of the choice.
+        """
         config, view = self.config, self._view(driving)
         if self.generator.layout.ray_bounds != "box":
             return [CanonicalLook(view.resized(min(COMPARED_SIDE, view.picture_side)))]
@@ -199,7 +208,11 @@ class HfaGp(AvatarModel):
             return [WindowLook(Window(1, 0, 0, view.picture_side), view)]
         # The smallest picture that is no smaller than a patch; what is left over at its border is not looked at.
         whole = Window(view.picture_side // config.patch, 0, 0, config.patch)
-        rest = [choose_window(alpha, config.patch, generator) for _ in range(config.patches - 1)]
+        points = _worth_looking_at(driving, head, generator)
+        rest = [
+            choose_window(points, view.picture_side, config.patch, generator, _PART_LEVELS)
+            for _ in range(config.patches - 1)
+        ]
         return [WindowLook(window, view) for window in (whole, *rest)]
 
     def _draw(
@@ -241,6 +254,21 @@ class HfaGp(AvatarModel):
     def _torso(self, driving: Driving) -> tuple[Tensor, Tensor]:
         colour, opacity = self.torso(driving)
         return colour, opacity[..., None]
+
+
+def _worth_looking_at(
+    driving: Driving, head: Float[Tensor, "height width"], generator: torch.Generator
+) -> Int[Tensor, "n 2"]:
+    """Rows and columns: the landmarks, most of which lie on eyes and lips, and as many pixels of the head."""
+    width, height = driving.image_size
+    landmarks = driving.landmarks.flip(-1).round().long()
+    inside = (landmarks >= 0) & (landmarks < landmarks.new_tensor([height, width]))
+    landmarks = landmarks[inside.all(-1)]
+    pixels = head.nonzero()
+    if len(landmarks) == 0 or len(pixels) == 0:
+        return torch.cat([landmarks, pixels])
+    draw = {"generator": generator, "device": generator.device}
+    return torch.cat([landmarks, pixels[torch.randint(len(pixels), (len(landmarks),), **draw)]])
 
 
 def true_layers(data: SubjectData, frame: int) -> Float[Tensor, "6 height width"]:

@@ -121,7 +121,8 @@ class PriorPictures:
         """
         pixels, labels = [], []
         for picture in pictures.tolist():
-            window = choose_window(self._pixels[picture, 3], side, generator)
+            shown = self._pixels[picture, 3].nonzero()
+            window = choose_window(shown, self.side, side, generator)
             pixels.append(window.cut(self._pixels[picture]) / 255)
             labels.append(window.label(self._label[picture], self.side))
         cut = torch.stack(pixels)

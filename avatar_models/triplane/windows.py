@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-# Share of the windows that lie around a point of the head.
-ON_HEAD_SHARE = 0.8
+# Share of the windows that lie around a point worth looking at.
+ON_POINTS_SHARE = 0.8
 LEVELS = (1, 2, 4)
 
 
@@ -48,24 +49,28 @@ class Window:
 
 
 def choose_window(
-    alpha: UInt8[Tensor, "side side"], side: int, generator: torch.Generator
+    points: Int[Tensor, "n 2"],
+    picture_side: int,
+    side: int,
+    generator: torch.Generator,
+    levels: Sequence[int] = LEVELS,
 ) -> Window:
-    """A random window at a random level: mostly around a point of the head, else anywhere.
+    """A random window at a random level: mostly around one of some points, else anywhere.
 
     Args:
-        alpha: Where the head is.
+        points: Row and column of what is worth looking at, pixels of the whole picture; there may be none.
+        picture_side: Of the whole picture, pixels.
         side: Of the window, pixels.
         generator: Of the choice.
+        levels: To choose from, where the picture is large enough.
     """
-    draw = {"generator": generator, "device": alpha.device}
-    levels = [level for level in LEVELS if alpha.shape[0] // level >= side]
-    level = levels[int(torch.randint(len(levels), (1,), **draw))]
-    free = alpha.shape[0] // level - side + 1
-    if float(torch.rand((), **draw)) < ON_HEAD_SHARE:
-        shown = alpha.nonzero()
-        if len(shown):
-            chosen = shown[int(torch.randint(len(shown), (1,), **draw))] // level - side // 2
-            row, column = chosen.clamp(0, free - 1).tolist()
-            return Window(level, row, column, side)
+    draw = {"generator": generator, "device": points.device}
+    fitting = [level for level in levels if picture_side // level >= side]
+    level = fitting[int(torch.randint(len(fitting), (1,), **draw))]
+    free = picture_side // level - side + 1
+    if float(torch.rand((), **draw)) < ON_POINTS_SHARE and len(points):
+        chosen = points[int(torch.randint(len(points), (1,), **draw))] // level - side // 2
+        row, column = chosen.clamp(0, free - 1).tolist()
+        return Window(level, row, column, side)
     row, column = torch.randint(free, (2,), **draw).tolist()
     return Window(level, row, column, side)

@@ -92,11 +92,12 @@ def test_navigation_moves_along_one_direction_at_a_time(prior, toy_data):
         model.amount_square.fill_(4.0)
         signals = list(navigation_driving(toy_data.clip, 4, (-1.0, 0.0, 1.0)))
         latents = torch.stack([model.latents(signal)[0].flatten() for signal in signals])
-        rest, basis = latents[1], model.subspace.basis()
+        rest = latents[1]
+        step = model.subspace.reach[:, None] * model.subspace.basis()
     assert len(signals) == 12
     for row, latent in enumerate(latents):
         direction, place = divmod(row, 3)
-        assert torch.allclose(latent - rest, 2 * (place - 1) * basis[direction], atol=1e-4)
+        assert torch.allclose(latent - rest, 2 * (place - 1) * step[direction], atol=1e-4)
 
 
 def test_a_published_generator_looks_at_the_middle_of_the_face(toy_data, tmp_path):
