@@ -79,7 +79,7 @@ def main(options: Options) -> None:
         height, width = reader.shape("image")[1:3]
     truth = read_tracks(options.subject / "landmarks.h5", frames, (width, height))
     rows = [
-        (name, *_distances(track, truth))
+        (name, *distances(track, truth))
         for name, track in zip(("own", *range(options.controls)), tracks, strict=True)
     ]
     titles = ("sound", "frames", "lips px", "opening px", "correlation of opening")
@@ -111,7 +111,7 @@ def _draw(options: Options, seed: int | None) -> LandmarkTracks:
         device,
     )
     if seed is not None:
-        plan = replace(plan, signals=_dealt_out(list(plan.signals), seed))
+        plan = replace(plan, signals=dealt_out(list(plan.signals), seed))
     render.render_to_files(model, plan, meta.image_size, out, out.with_suffix(".mp4"), {})
     found = options.out / f"{name}_landmarks.h5"
     landmarks.main(landmarks.Options(out, options.detector, found, mesh=options.mesh))
@@ -120,7 +120,7 @@ def _draw(options: Options, seed: int | None) -> LandmarkTracks:
     return read_tracks(found, np.arange(count), meta.image_size)
 
 
-def _dealt_out(signals: list[Driving], seed: int) -> Iterator[Driving]:
+def dealt_out(signals: list[Driving], seed: int) -> Iterator[Driving]:
     """The same moments, each with the sound of another one."""
     order = torch.randperm(len(signals), generator=torch.Generator().manual_seed(seed)).tolist()
     # Round the circle of a random order, so that no moment keeps its own.
@@ -129,7 +129,7 @@ def _dealt_out(signals: list[Driving], seed: int) -> Iterator[Driving]:
     return (replace(signal, sound=sound[other[index]]) for index, signal in enumerate(signals))
 
 
-def _distances(track: LandmarkTracks, truth: LandmarkTracks) -> tuple[int, float, float, float]:
+def distances(track: LandmarkTracks, truth: LandmarkTracks) -> tuple[int, float, float, float]:
     both = track.valid & truth.valid
     lips = list(truth.landmarks.lips)
     lip_px = landmark_distance(track.points[both][:, lips], truth.points[both][:, lips])
