@@ -47,10 +47,10 @@ rule train_prior:
     conda:
         "../envs/avatars.yaml"
     threads: ALL_CORES
-    # Measured on 2 cores for tiny, 1500 people, beside other work: 4500 s, 3089 MB.
+    # Measured on 2 cores for tiny, 1500 people: 2005 s, 5196 MB.
     resources:
         gpu=MODEL_GPUS,
-        mem_mb=6000,
+        mem_mb=8000,
         runtime=720,
     params:
         seed=config["seed"],
