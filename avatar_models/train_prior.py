@@ -19,7 +19,7 @@ from avatar_models.prior.options import PriorOptions, prior_options
 from avatar_models.prior.pictures import PriorPictures
 from avatar_models.prior.preview import write_curve, write_preview
 from avatar_models.trainer import Training, train
-from avatar_models.triplane.weights import save_generator
+from avatar_models.triplane.weights import KNOWN, save_generator
 from head_geometry.head_model import HeadModel
 
 LOGGER = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ def main(options: Options) -> None:
     key = json.dumps({**provenance, "settings": repr(settings)}, sort_keys=True)
     checkpoint = CheckpointFile(options.out.with_suffix(".checkpoint.pt"), key)
     torch.manual_seed(options.seed)
-    model = PriorDecoder(settings, data, HeadModel.load(options.head_model)).to(device)
+    head_model = HeadModel.load(options.head_model)
+    model = PriorDecoder(settings, data, head_model).to(device)
     LOGGER.info(
         "%d parameters, %d moments of training people, %s",
         sum(parameter.numel() for parameter in model.parameters()),
@@ -83,6 +84,7 @@ def main(options: Options) -> None:
         "provenance": json.dumps(provenance, sort_keys=True),
         "training_time_s": f"{result.training_time_s:.0f}",
         "device": describe_device(device),
+        KNOWN: model.known(head_model).to_json(),
     }
     write_preview(options.preview, model, data)
     write_curve(options.curve, model.curve)

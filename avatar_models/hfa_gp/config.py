@@ -37,6 +37,9 @@ class HfaGpConfig:
     """Learning rate of the generator at the start."""
     generator_lr_end: float = 3e-4
     """The same at the end."""
+    detail_lr: float = 0.0
+    """Learning rate at the start of a person's own detail, added to the generator's planes in every frame, in units of how
+    far these differ from head to head; 0: none. Own."""
     torso_lr: float = 3e-3
     """Learning rate at the start of the torso's texture. Own."""
 
@@ -57,6 +60,12 @@ class HfaGpConfig:
     """An encoder block of side r has min(encoder_base / r, driver_width) channels."""
     attention_start: float = 300_000 / PAPER_STEPS
     """Share of the training after which sound is averaged over neighbouring windows by attention."""
+
+    taught_share: float = 0.0
+    """Share of the training over which the driver is also taught where the prior itself has the fitted expressions of
+    training frames, with a weight that falls to nothing (own priors of the subject's head model); 0: not at all. Own."""
+    taught_frames: int = 8
+    """Frames that one step teaches. Own."""
 
     patch: int = 0
     """Side of the parts of a picture that one step compares, pixels; 0: the whole picture. Own."""
@@ -94,10 +103,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr": 2e-3,
         "lr_end": 2e-4,
         "generator_lr": 1e-3,
+        "detail_lr": 3e-3,
         "generator_lr_end": 1e-4,
         "generator_start": 0.05,
         "attention_start": 0.4,
         "starts_at_prior": True,
+        "taught_share": 0.3,
         "mixed_precision": True,
     },
     "tiny": {
@@ -105,12 +116,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_minutes": 9.75,
         "parts": 2,
         "lr": 3e-3,
-        "lr_end": 2e-4,
-        "generator_lr": 2e-3,
-        "generator_lr_end": 1e-4,
+        "lr_end": 3e-4,
+        "generator_lr": 3e-3,
+        "detail_lr": 5e-3,
+        "generator_lr_end": 2e-4,
         "generator_start": 0.05,
         "attention_start": 0.4,
         "starts_at_prior": True,
+        "taught_share": 0.5,
         "driver_width": 128,
         "picture_side": 64,
         "encoder_base": 2048,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from threading import Lock
 
@@ -18,19 +19,25 @@ from avatar_models.hfa_gp.drivers import ExpressionDriver, PictureDriver, SoundD
 from avatar_models.hfa_gp.looks import CanonicalLook, Look, WindowLook
 from avatar_models.hfa_gp.subspace import PersonalSubspace
 from avatar_models.interface import AvatarModel, Driving, Layers
+from avatar_models.prior.known import Known, read_known
 from avatar_models.prior.own import prior_file
 from avatar_models.torso import TorsoLayer
-from avatar_models.triplane.framing import FramedView, frame_view, from_canonical
+from avatar_models.triplane.framing import FramedView, frame_view, from_canonical, front_label
 from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.layout import Layout
 from avatar_models.triplane.weights import load_generator
 from avatar_models.triplane.windows import Window, choose_window
 from head_geometry.head_region import sure_of_region
 
+LOGGER = logging.getLogger(__name__)
 # Parts of a picture are compared at full and at half size; the whole of it is compared besides, made smaller.
 _PART_LEVELS = (1, 2)
 # Side at which pictures of published generators are compared, pixels.
 COMPARED_SIDE = 256
+# Gradients of the detail smaller than this hardly count: texels that windows rarely show stay as they are.
+_DETAIL_EPS = 1e-6
+# Random heads that the spread of the planes is measured over.
+_SPREAD_HEADS = 8
 # Weight of the newest step in the statistics of places in the subspace.
 _AMOUNT_SHARE = 0.005
 
@@ -48,6 +55,8 @@ class HfaGp(AvatarModel):
     Attributes:
         amount_mean: Mean place in the subspace over the last steps.
         amount_square: Mean of its squares.
+        detail: What is added to the planes in every frame, in units of ``detail_unit``; None without.
+        detail_unit: How far the prior's planes differ from head to head.
 
     Source: HFA-GP (CVPR 2023). Own: the layers behind the head, its opacity, and parts of pictures.
     """
@@ -55,6 +64,7 @@ class HfaGp(AvatarModel):
     amount_mean: Tensor
     amount_square: Tensor
     amount_count: Tensor
+    detail_unit: Tensor
 
     def __init__(
         self,
@@ -71,11 +81,17 @@ class HfaGp(AvatarModel):
         self.subspace = PersonalSubspace(config.directions, layout.n_latents, layout.w_dim)
         self.driver = make_driver(config, n_signals)
         self.torso, self.background = torso, background
+        # What never changes is learnt here, where one texel's features do not disturb another's.
+        shape = (3, layout.plane_side, layout.plane_side, layout.plane_channels)
+        self.detail = nn.Parameter(torch.zeros(shape)) if config.detail_lr > 0 else None
+        self.register_buffer("detail_unit", torch.ones(()))
         text = torch.frombuffer(bytearray(layout.to_json().encode()), dtype=torch.uint8)
         self.register_buffer("layout_text", text)
         # Minibatches of one step come from several threads and share the subject's cache.
         self._lock = Lock()
         self._amounts: list[Tensor] = []
+        # Where the prior has the expressions of the training frames; not a part of the avatar.
+        self._taught: Tensor | None = None
         for name in ("amount_mean", "amount_square"):
             self.register_buffer(name, torch.zeros(config.directions))
         self.register_buffer("amount_count", torch.zeros((), dtype=torch.int64))
@@ -89,7 +105,12 @@ class HfaGp(AvatarModel):
             for name, parameter in self.generator.named_parameters()
             if not name.startswith("backbone.mapping")
         ]
+        detail: list[dict[str, object]] = []
+        if self.detail is not None:
+            rates = {"lr": config.detail_lr, "lr_end": 0.1 * config.detail_lr}
+            detail = [{"params": [self.detail], **rates, "eps": _DETAIL_EPS}]
         return [
+            *detail,
             {"params": personal, "lr": config.lr, "lr_end": config.lr_end},
             {
                 "params": drawing,
@@ -99,6 +120,21 @@ class HfaGp(AvatarModel):
             },
             self.torso.parameter_group(config.torso_lr),
         ]
+
+    @torch.no_grad()
+    def teach(self, known: Known, codes: Float[Tensor, "frame code"]) -> None:
+        """Start where the prior has a clip's expressions, and have the driver taught the place of each.
+
+        Args:
+            known: What the numbers of the prior's z mean.
+            codes: Of the training frames.
+        """
+        mapping = self.generator.backbone.mapping
+        label = front_label(mapping.layout).to(codes).expand(len(codes), -1)
+        latents = mapping(known.z_of_codes(codes), label).flatten(1)
+        self.subspace.offset.copy_(latents.mean(0))
+        around = latents - latents.mean(0)
+        self._taught = around @ self.subspace.basis().T / self.subspace.reach
 
     def latents(self, driving: Driving) -> Float[Tensor, "1 latent w"]:
         """Latents of a moment: its place in the subspace, the driver's or one along its directions."""
@@ -143,11 +179,27 @@ class HfaGp(AvatarModel):
         with self._lock:
             self._amounts.append(amount.detach())
         return {
+            "taught": self._taught_loss(data, progress, generator),
             # Squared error of colours in -1..1.
             "colour": 4 * (person - target).square().mean(),
             self.perceptual.name: config.perceptual_weight * self.perceptual(person, target),
             "opacity": config.opacity_weight * missing.mean(),
         }
+
+    def _taught_loss(
+        self, data: SubjectData, progress: float, generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """How far the driver is from where the prior has the expressions of some frames, while it is taught that."""
+        config = self.config
+        if self._taught is None or progress >= config.taught_share:
+            return torch.zeros((), device=data.device)
+        draw = {"generator": generator, "device": generator.device}
+        chosen = torch.randint(len(data.train_frames), (config.taught_frames,), **draw).tolist()
+        with self._lock:
+            signals = [self._signal(data.driving(int(data.train_frames[i]))) for i in chosen]
+        found = torch.stack([self.driver(signal, progress) for signal in signals])
+        weight = 1 - progress / config.taught_share
+        return weight * functional.mse_loss(found, self._taught[chosen])
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -225,6 +277,8 @@ class HfaGp(AvatarModel):
         mixed = self.config.mixed_precision and generator is not None
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
             planes = self.generator.planes(latents).float()
+        if self.detail is not None:
+            planes = planes + self.detail_unit * self.detail.movedim(-1, 1)
         labels = torch.stack([look.label for look in looks])
         if self.generator.layout.ray_bounds == "box":
             seen = self.generator.renderer().render(planes, labels, looks[0].side, generator)
@@ -320,11 +374,31 @@ def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
         n_signals = signal.sound.shape[-1]
     torso, background = TorsoLayer.estimate(data), BackgroundLayer.estimate(data)
     model = HfaGp(config, generator, n_signals, torso, background).to(data.device)
+    if model.detail is not None:
+        model.detail_unit.copy_(plane_spread(model.generator))
     if isinstance(model.driver, ExpressionDriver):
         model.driver.measure(data.clip.code[data.train_frames.to(data.device)])
     if config.starts_at_prior:
         model.subspace.start_at(generator.backbone.mapping, torch.Generator().manual_seed(0))
+    if config.taught_share > 0:
+        known = read_known(prior_file(config.prior))
+        if known is not None and known.fits(data.head_model):
+            model.teach(known, data.clip.code[data.train_frames.to(data.device)])
+        else:
+            LOGGER.info(
+                "the driver is not taught: what the prior knows of expressions is not of this head model"
+            )
     return model
+
+
+@torch.no_grad()
+def plane_spread(generator: TriPlaneGenerator) -> Float[Tensor, ""]:
+    """Standard deviation of a generator's planes over random heads, mean over the texels."""
+    layout = generator.layout
+    label = front_label(layout).to(generator.backbone.mapping.w_avg).expand(_SPREAD_HEADS, -1)
+    # Drawn on the CPU: the same heads on every device.
+    z = torch.randn(_SPREAD_HEADS, layout.z_dim, generator=torch.Generator().manual_seed(0))
+    return generator.planes(generator.backbone.mapping(z.to(label), label)).std(0).mean()
 
 
 def canonical_origin(data: SubjectData, layout: Layout) -> tuple[float, float, float]:

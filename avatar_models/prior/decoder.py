@@ -18,7 +18,7 @@ from torch.nn import functional
 from avatar_models.interface import Trainable
 from avatar_models.perceptual import structure_loss
 from avatar_models.prior import held_out
-from avatar_models.prior.known import count_of_person, importance, largest_movement_m
+from avatar_models.prior.known import Known, count_of_person, importance, largest_movement_m
 from avatar_models.prior.options import PriorOptions
 from avatar_models.prior.pictures import Patches, PriorPictures
 from avatar_models.triplane.generator import TriPlaneGenerator
@@ -66,6 +66,16 @@ class PriorDecoder(Trainable):
         moves_m = known.std(0) * largest_movement_m(head_model, pictures.known_name).to(known)
         self.register_buffer("known_scale", importance(moves_m))
         self.register_buffer("curve", torch.full((CURVE_POINTS, len(CURVE_COLUMNS)), torch.nan))
+
+    def known(self, head_model: HeadModel) -> Known:
+        """What the numbers of z mean."""
+        return Known(
+            self._data.known_name,
+            tuple(self.known_mean.tolist()),
+            tuple(self.known_std.tolist()),
+            head_model.expression_name,
+            head_model.joint_name,
+        )
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """All layers learn at one speed: what the mapping's stored weights are multiplied by is undone."""

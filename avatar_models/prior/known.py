@@ -2,18 +2,94 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from artifacts.errors import InputError
+from avatar_models.triplane.weights import KNOWN, read_record
 from head_geometry.head_model import HeadModel
 
 # First letters of what changes while one person talks; these come last.
 MOMENT = ("expression", "joint", "light")
 # A movement this large matters as much as one standard deviation of a colour, metres: a pixel of the pictures.
 _PIXEL_M = 0.003
+# Expressions further from the drawn heads' mean than this are taken as this far, standard deviations.
+_FURTHEST = 4.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the numbers of an own prior's z mean.
+
+    Attributes:
+        name: Of each number.
+        mean: Of what was drawn.
+        std: What one unit of z is.
+        expression_name: Of the head model that was drawn, in the order of ``expression0`` …
+        joint_name: The same for its joints; ``joint0`` … are their axis-angles.
+    """
+
+    name: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    expression_name: tuple[str, ...]
+    joint_name: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Text for the metadata of a weight file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Known:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        try:
+            found = cls(**{name: tuple(values) for name, values in json.loads(text).items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"what a prior's numbers mean cannot be read ({error}); train it again"
+            ) from error
+        if not len(found.name) == len(found.mean) == len(found.std):
+            raise InputError("a prior's numbers and their names differ in count; train it again")
+        return found
+
+    def fits(self, head_model: HeadModel) -> bool:
+        """True where codes of this head model mean the same."""
+        own = self.expression_name, self.joint_name
+        return own == (head_model.expression_name, head_model.joint_name)
+
+    def z_of_codes(self, code: Float[Tensor, "n code"]) -> Float[Tensor, "n z"]:
+        """Z of the mean person under the mean light, with given expressions.
+
+        Args:
+            code: Expression coefficients, then the axis-angle of every joint.
+        """
+        place = [i for i, name in enumerate(self.name) if name.startswith(("expression", "joint"))]
+        mean, std = (code.new_tensor(values)[place] for values in (self.mean, self.std))
+        z = code.new_zeros(len(code), len(self.name))
+        z[:, place] = ((code - mean) / std).clamp(-_FURTHEST, _FURTHEST)
+        return z
+
+
+def read_known(path: Path) -> Known | None:
+    """What the numbers of z mean in a file of weights; None where it does not say so.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if path.suffix != ".safetensors":
+        return None
+    text = read_record(path).get(KNOWN)
+    return None if text is None else Known.from_json(text)
 
 
 def count_of_person(names: Sequence[str]) -> int:

@@ -16,6 +16,8 @@ from avatar_models.triplane.layout import Layout
 from avatar_models.triplane.published import read_published
 
 _LAYOUT = "layout"
+# In the record of an own prior: what the numbers of its z mean (avatar_models.prior.known.Known).
+KNOWN = "known"
 # The published files store the 1-3-3-1 filter with every layer.
 _FILTER = "resample_filter"
 

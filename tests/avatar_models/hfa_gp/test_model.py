@@ -18,12 +18,13 @@ from avatar_models.avatar_file import build_model
 from avatar_models.driving import navigation_driving
 from avatar_models.hfa_gp.config import HfaGp3dmmConfig
 from avatar_models.hfa_gp.model import restore_model
+from avatar_models.prior.known import Known, read_known
 from avatar_models.prior.own import prior_file
 from avatar_models.registry import input_files, make_config
 from avatar_models.render import NAVIGATION_AMOUNTS, render_frame
 from avatar_models.trainer import Training
 from avatar_models.triplane.generator import TriPlaneGenerator
-from avatar_models.triplane.weights import save_generator
+from avatar_models.triplane.weights import KNOWN, load_generator, save_generator
 
 NAME = "hfa_gp_3dmm"
 OWN = replace(
@@ -175,3 +176,56 @@ def test_the_steps_train_and_navigate(toy, tmp_path):
     assert found["direction"].tolist() == np.repeat(range(3), len(NAVIGATION_AMOUNTS)).tolist()
     assert found["amount"].tolist() == list(NAVIGATION_AMOUNTS) * 3
     assert len(found["image"]) == 3 * len(NAVIGATION_AMOUNTS)
+
+
+def knowing_prior(path, head_model, expression_name=None):
+    """A prior whose z is two numbers of the person, then expression and joints of a head model."""
+    n_codes = len(head_model.expression_name) + 3 * len(head_model.joint_name)
+    names = [f"expression{i}" for i in range(len(head_model.expression_name))]
+    names += [f"joint{i}" for i in range(3 * len(head_model.joint_name))]
+    known = Known(
+        ("identity0", "hair_r", *names),
+        (0.0,) * (2 + n_codes),
+        (0.5,) * (2 + n_codes),
+        expression_name or head_model.expression_name,
+        head_model.joint_name,
+    )
+    layout = replace(OWN, z_dim=2 + n_codes, person_z=2, z_unit_moment=False, label_off=True)
+    torch.manual_seed(0)
+    save_generator(path, TriPlaneGenerator(layout), {KNOWN: known.to_json()})
+    return path
+
+
+def test_the_driver_is_taught_where_the_prior_has_an_expression(toy_data, tmp_path):
+    prior = knowing_prior(tmp_path / "p.safetensors", toy_data.head_model)
+    config = options(prior, "taught_share=1.0", "steps=60")
+    torch.manual_seed(0)
+    model = build_model(NAME, config, toy_data)
+    codes = toy_data.clip.code[toy_data.train_frames]
+
+    @torch.no_grad()
+    def error():
+        """Of the latents, against those of the prior for the same expressions."""
+        known = read_known(prior)
+        mapping = load_generator(prior).backbone.mapping
+        wanted = mapping(known.z_of_codes(codes), torch.zeros(len(codes), 25))
+        found = model.subspace(torch.stack([model.driver(code, 1.0) for code in codes]))
+        return float((found - wanted).square().mean() / wanted.var(0).mean())
+
+    before = error()
+    training = Training(model, config, toy_data, seed=0)
+    for _ in range(30):
+        training.take_step()
+    after = error()
+    assert after < 0.5 * before, (before, after)
+    assert model.training_losses(toy_data, 0.5, torch.Generator())["taught"] > 0
+    assert model.training_losses(toy_data, 1.0, torch.Generator())["taught"] == 0
+
+
+def test_a_prior_of_another_head_model_teaches_nothing(toy_data, tmp_path, caplog):
+    names = tuple(f"other{i}" for i in range(len(toy_data.head_model.expression_name)))
+    prior = knowing_prior(tmp_path / "p.safetensors", toy_data.head_model, names)
+    with caplog.at_level("INFO"):
+        model = build_model(NAME, options(prior, "taught_share=1.0"), toy_data)
+    assert "not taught" in caplog.text
+    assert model.training_losses(toy_data, 0.0, torch.Generator())["taught"] == 0
