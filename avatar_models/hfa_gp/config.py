@@ -64,6 +64,8 @@ class HfaGpConfig:
     taught_share: float = 0.0
     """Share of the training over which the driver is also taught where the prior itself has the fitted expressions of
     training frames, with a weight that falls to nothing (own priors of the subject's head model); 0: not at all. Own."""
+    taught_alone: float = 0.0
+    """Share of the training, at its start, in which the driver is taught and nothing is drawn yet. Own."""
     taught_frames: int = 8
     """Frames that one step teaches. Own."""
 
@@ -109,14 +111,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "attention_start": 0.4,
         "starts_at_prior": True,
         "taught_share": 0.3,
+        "taught_alone": 0.02,
         "mixed_precision": True,
     },
     "tiny": {
         "steps": 100_000,
         "max_minutes": 9.75,
         "parts": 2,
-        "lr": 3e-3,
-        "lr_end": 3e-4,
+        "lr": 6e-3,
+        "lr_end": 1e-4,
         "generator_lr": 3e-3,
         "detail_lr": 5e-3,
         "generator_lr_end": 2e-4,
@@ -124,6 +127,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "attention_start": 0.4,
         "starts_at_prior": True,
         "taught_share": 0.5,
+        "taught_alone": 0.05,
         "driver_width": 128,
         "picture_side": 64,
         "encoder_base": 2048,

@@ -155,6 +155,15 @@ class HfaGp(AvatarModel):
     ) -> dict[str, Float[Tensor, ""]]:
         """Losses of one frame: head over torso against the person, and the head's own share of the matte."""
         config = self.config
+        taught = self._taught_loss(data, progress, generator)
+        if self._taught is not None and progress < config.taught_alone:
+            nothing = torch.zeros((), device=data.device)
+            return {
+                "taught": taught,
+                "colour": nothing,
+                self.perceptual.name: nothing,
+                "opacity": nothing,
+            }
         # The same in all minibatches of a step.
         self.generator.requires_grad_(progress >= config.generator_start)
         draw = {"generator": generator, "device": generator.device}
@@ -179,7 +188,7 @@ class HfaGp(AvatarModel):
         with self._lock:
             self._amounts.append(amount.detach())
         return {
-            "taught": self._taught_loss(data, progress, generator),
+            "taught": taught,
             # Squared error of colours in -1..1.
             "colour": 4 * (person - target).square().mean(),
             self.perceptual.name: config.perceptual_weight * self.perceptual(person, target),
@@ -204,6 +213,8 @@ class HfaGp(AvatarModel):
     @torch.no_grad()
     def after_step(self) -> None:
         """Take the step's places in the subspace into their mean and mean square, all at once: the order does not matter."""
+        if not self._amounts:
+            return
         amounts = torch.stack(self._amounts)
         self._amounts = []
         self.amount_count += 1

@@ -218,7 +218,11 @@ def test_the_driver_is_taught_where_the_prior_has_an_expression(toy_data, tmp_pa
         training.take_step()
     after = error()
     assert after < 0.5 * before, (before, after)
-    assert model.training_losses(toy_data, 0.5, torch.Generator())["taught"] > 0
+    model.config = replace(config, taught_alone=0.5)
+    losses = model.training_losses(toy_data, 0.4, torch.Generator())
+    assert losses["taught"] > 0
+    assert losses["colour"] == 0
+    assert model.training_losses(toy_data, 0.5, torch.Generator())["colour"] > 0
     assert model.training_losses(toy_data, 1.0, torch.Generator())["taught"] == 0
 
 
