@@ -198,7 +198,7 @@ def knowing_prior(path, head_model, expression_name=None):
 
 def test_the_driver_is_taught_where_the_prior_has_an_expression(toy_data, tmp_path):
     prior = knowing_prior(tmp_path / "p.safetensors", toy_data.head_model)
-    config = options(prior, "taught_share=1.0", "steps=60")
+    config = options(prior, "taught_share=1.0", "taught_alone=0", "steps=60", "lr=1e-2")
     torch.manual_seed(0)
     model = build_model(NAME, config, toy_data)
     codes = toy_data.clip.code[toy_data.train_frames]
