@@ -5,8 +5,8 @@ r"""Does an avatar's mouth follow its sound: lips under the clip's own sound aga
 
 Renders the held-out frames once as they are and ``controls`` times with their windows of sound dealt out anew; camera,
 head pose and torso stay. Then MediaPipe finds the lips in all of them and in the filmed frames. An avatar that does not
-listen has the same distance in all. Two distances in pixels of the render: as the table's ``lmd_mouth_px``, and of the
-openings alone (middle of the inner lips), whose correlation with the film's is given too.
+listen has the same distance in all. Given are the table's ``lmd_mouth_px`` (pixels of the render), the difference of the
+openings (:func:`evaluation.face_openings.mouth_opening`), and the correlation of these with the film's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from tabulate import tabulate
 from torch import Tensor
 
@@ -27,18 +26,18 @@ from artifacts.kinds import LANDMARKS, RENDER
 from artifacts.step import run_step
 from artifacts.store import open_artifact
 from avatar_models import render
-from avatar_models.avatar_file import load_avatar
+from avatar_models.avatar_file import AvatarMeta, load_avatar
 from avatar_models.device import choose_device
 from avatar_models.driving_signals import Driving
+from avatar_models.interface import AvatarModel
 from avatar_models.registry import driven_by
+from evaluation.face_openings import mouth_opening
 from evaluation.metrics.landmarks import landmark_distance
 from evaluation.score_frames import LandmarkTracks
 from evaluation.scores import read_tracks
 from preprocessing import landmarks
 
 LOGGER = logging.getLogger(__name__)
-# MediaPipe's middle points of the upper and lower inner lip.
-_UPPER, _LOWER = 13, 14
 
 
 @dataclass(frozen=True)
@@ -69,11 +68,13 @@ def main(options: Options) -> None:
     """Render, find lips, compare."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     device = choose_device(options.device)
-    _, meta = load_avatar(options.avatar, device)
+    model, meta = load_avatar(options.avatar, device)
     if driven_by(meta.model_name) != "sound":
         raise InputError(f"{options.avatar}: {meta.model_name!r} is not driven by sound")
     options.out.mkdir(parents=True, exist_ok=True)
-    tracks = [_draw(options, seed) for seed in (None, *range(options.controls))]
+    tracks = [
+        _draw(options, model, meta, device, seed) for seed in (None, *range(options.controls))
+    ]
     with open_artifact(options.out / "own.h5", RENDER) as reader:
         frames = reader.read("driver_frame")
         height, width = reader.shape("image")[1:3]
@@ -82,16 +83,16 @@ def main(options: Options) -> None:
         (name, *distances(track, truth))
         for name, track in zip(("own", *range(options.controls)), tracks, strict=True)
     ]
-    titles = ("sound", "frames", "lips px", "opening px", "correlation of opening")
+    titles = ("sound", "frames", "lips px", "opening", "correlation of opening")
     table = tabulate(rows, titles, floatfmt=".3f")
     (options.out / "sound_control.txt").write_text(table + "\n")
     LOGGER.info("%s", table)
 
 
-def _draw(options: Options, seed: int | None) -> LandmarkTracks:
+def _draw(
+    options: Options, model: AvatarModel, meta: AvatarMeta, device: torch.device, seed: int | None
+) -> LandmarkTracks:
     """Landmarks of the held-out frames, under their own sound or under sound dealt out by ``seed``."""
-    device = choose_device(options.device)
-    model, meta = load_avatar(options.avatar, device)
     name = "own" if seed is None else f"dealt_{seed}"
     files = {kind: options.subject / f"{kind}.h5" for kind in ("frames", "face_fit")}
     out = options.out / f"{name}.h5"
@@ -133,13 +134,9 @@ def distances(track: LandmarkTracks, truth: LandmarkTracks) -> tuple[int, float,
     both = track.valid & truth.valid
     lips = list(truth.landmarks.lips)
     lip_px = landmark_distance(track.points[both][:, lips], truth.points[both][:, lips])
-    opening, wanted = (_opening(points[both]) for points in (track.points, truth.points))
+    opening, wanted = (mouth_opening(points[both]) for points in (track.points, truth.points))
     related = float(np.corrcoef(opening, wanted)[0, 1])
     return int(both.sum()), float(lip_px.mean()), float(np.abs(opening - wanted).mean()), related
-
-
-def _opening(points: Float[np.ndarray, "frame 478 2"]) -> Float[np.ndarray, " frame"]:
-    return np.linalg.norm(points[:, _UPPER] - points[:, _LOWER], axis=-1)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,8 @@ class HfaGp(AvatarModel):
         Args:
             known: What the numbers of the prior's z mean.
             codes: Of the training frames.
+
+        Source: own.
         """
         mapping = self.generator.backbone.mapping
         label = front_label(mapping.layout).to(codes).expand(len(codes), -1)
@@ -397,14 +399,15 @@ def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
             model.teach(known, data.clip.code[data.train_frames.to(data.device)])
         else:
             LOGGER.info(
-                "the driver is not taught: what the prior knows of expressions is not of this head model"
+                "the driver is not taught the prior's expressions: the prior %r knows none of this head model",
+                config.prior,
             )
     return model
 
 
 @torch.no_grad()
 def plane_spread(generator: TriPlaneGenerator) -> Float[Tensor, ""]:
-    """Standard deviation of a generator's planes over random heads, mean over the texels."""
+    """Standard deviation of a generator's planes over random heads, mean over the texels. Source: own."""
     layout = generator.layout
     label = front_label(layout).to(generator.backbone.mapping.w_avg).expand(_SPREAD_HEADS, -1)
     # Drawn on the CPU: the same heads on every device.

@@ -46,8 +46,12 @@ class Known:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Known:
+    def from_json(cls, text: str, source: str) -> Known:
         """The inverse of :meth:`to_json`.
+
+        Args:
+            text: What it wrote.
+            source: Where that comes from, for messages.
 
         Raises:
             InputError: it is damaged.
@@ -56,11 +60,19 @@ class Known:
             found = cls(**{name: tuple(values) for name, values in json.loads(text).items()})
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(
-                f"what a prior's numbers mean cannot be read ({error}); train it again"
+                f"{source}: what the prior's numbers mean cannot be read ({error}); train it again"
             ) from error
-        if not len(found.name) == len(found.mean) == len(found.std):
-            raise InputError("a prior's numbers and their names differ in count; train it again")
+        n_codes = len(found.expression_name) + 3 * len(found.joint_name)
+        counts = (len(found.mean), len(found.std), len(found._codes()) - n_codes + len(found.name))
+        if any(count != len(found.name) for count in counts):
+            raise InputError(
+                f"{source}: the prior's numbers and their names differ in count; train it again"
+            )
         return found
+
+    def _codes(self) -> list[int]:
+        """Which numbers are expression coefficients and axis-angles of joints."""
+        return [i for i, name in enumerate(self.name) if name.startswith(("expression", "joint"))]
 
     def fits(self, head_model: HeadModel) -> bool:
         """True where codes of this head model mean the same."""
@@ -71,9 +83,11 @@ class Known:
         """Z of the mean person under the mean light, with given expressions.
 
         Args:
-            code: Expression coefficients, then the axis-angle of every joint.
+            code: Expression coefficients, then the axis-angle of every joint (radians).
+
+        Source: own.
         """
-        place = [i for i, name in enumerate(self.name) if name.startswith(("expression", "joint"))]
+        place = self._codes()
         mean, std = (code.new_tensor(values)[place] for values in (self.mean, self.std))
         z = code.new_zeros(len(code), len(self.name))
         z[:, place] = ((code - mean) / std).clamp(-_FURTHEST, _FURTHEST)
@@ -89,7 +103,7 @@ def read_known(path: Path) -> Known | None:
     if path.suffix != ".safetensors":
         return None
     text = read_record(path).get(KNOWN)
-    return None if text is None else Known.from_json(text)
+    return None if text is None else Known.from_json(text, str(path))
 
 
 def count_of_person(names: Sequence[str]) -> int:

@@ -44,6 +44,8 @@ def test_every_moment_gets_the_sound_of_another_and_keeps_the_rest():
 def test_distances_are_those_of_the_lips_where_both_have_a_face():
     random = np.random.default_rng(0)
     points = random.uniform(0, 100, (6, 478, 2))
+    right, left = MEDIAPIPE.eye_corners
+    points[:, right], points[:, left] = (10, 40), (60, 40)
     points[:, 13] = points[:, 14] + np.arange(6)[:, None] * [0, 1.0]
     valid = np.array([True] * 5 + [False])
     truth = LandmarkTracks(MEDIAPIPE, points, np.ones(6, bool))
@@ -54,5 +56,5 @@ def test_distances_are_those_of_the_lips_where_both_have_a_face():
     wider = points.copy()
     wider[:, 13, 1] += 2
     found = distances(LandmarkTracks(MEDIAPIPE, wider, valid), truth)
-    assert found[2] == pytest.approx(2)
+    assert found[2] == pytest.approx(2 / 50)
     assert found[3] == pytest.approx(1)

@@ -15,7 +15,7 @@ from artifacts.store import write_artifact
 from avatar_models import train_prior
 from avatar_models.prior import held_out
 from avatar_models.prior.decoder import PriorDecoder
-from avatar_models.prior.known import count_of_person, importance, largest_movement_m
+from avatar_models.prior.known import Known, count_of_person, importance, largest_movement_m
 from avatar_models.prior.options import prior_options
 from avatar_models.prior.pictures import PriorPictures
 from avatar_models.trainer import Training
@@ -225,6 +225,22 @@ def test_person_comes_before_moment():
     assert count_of_person(("identity0", "hair_r", "expression0", "light3")) == 2
     with pytest.raises(ValueError, match="before"):
         count_of_person(("expression0", "identity0"))
+
+
+def test_what_numbers_mean_is_kept_and_damage_is_refused():
+    known = Known(
+        ("identity0", "expression0", "joint0", "joint1", "joint2", "light0"),
+        (0.0, 0.1, 0.0, 0.0, 0.0, 1.0),
+        (1.0, 0.2, 0.5, 0.5, 0.5, 2.0),
+        ("jawOpen",),
+        ("neck",),
+    )
+    assert Known.from_json(known.to_json(), "p") == known
+    z = known.z_of_codes(torch.tensor([[0.5, 0.0, 0.25, 9.0]]))
+    torch.testing.assert_close(z, torch.tensor([[0.0, 2.0, 0.0, 0.5, 4.0, 0.0]]))
+    for damaged in ("{", "[]", '{"name": ["a"]}', known.to_json().replace('["jawOpen"]', "[]")):
+        with pytest.raises(InputError, match=r"prior.safetensors: .* train it again"):
+            Known.from_json(damaged, "prior.safetensors")
 
 
 def test_frechet_distance_of_normal_distributions():
