@@ -70,7 +70,9 @@ def main(options: Options) -> None:
     device = choose_device(options.device)
     model, meta = load_avatar(options.avatar, device)
     if driven_by(meta.model_name) != "sound":
-        raise InputError(f"{options.avatar}: {meta.model_name!r} is not driven by sound")
+        raise InputError(
+            f"{options.avatar}: {meta.model_name!r} is not driven by sound; give one of hfa_gp_audio"
+        )
     options.out.mkdir(parents=True, exist_ok=True)
     tracks = [
         _draw(options, model, meta, device, seed) for seed in (None, *range(options.controls))

@@ -120,7 +120,13 @@ def count_of_person(names: Sequence[str]) -> int:
 
 
 def largest_movement_m(head_model: HeadModel, names: Sequence[str]) -> Float[Tensor, " known"]:
-    """How far the vertex moves that one unit of a number moves most, metres; NaN for what is not a shape."""
+    """How far the vertex moves that one unit of a number moves most, metres; NaN for what is not a shape.
+
+    Raises:
+        InputError: the head model has fewer shapes than are named.
+
+    Source: own.
+    """
     bases = {
         "identity": head_model.identity_basis * head_model.identity_std[:, None, None],
         "expression": head_model.expression_basis,
@@ -129,8 +135,15 @@ def largest_movement_m(head_model: HeadModel, names: Sequence[str]) -> Float[Ten
     for kind, basis in bases.items():
         moved = basis.norm(dim=-1).amax(1)
         for place, name in enumerate(names):
-            if name.startswith(kind):
-                found[place] = moved[int(name.removeprefix(kind))]
+            if not name.startswith(kind):
+                continue
+            index = int(name.removeprefix(kind))
+            if index >= len(moved):
+                raise InputError(
+                    f"the pictures name {name}, but the head model has {len(moved)} of that kind; give the head model "
+                    "that they were drawn with"
+                )
+            found[place] = moved[index]
     return found
 
 

@@ -215,6 +215,8 @@ def test_large_movements_matter_more_than_small_ones(head_model_file):
     ):
         assert found[place] == basis.norm(dim=-1).max()
     assert found[[2, 4]].isnan().all()
+    with pytest.raises(InputError, match=r"identity900.*drawn with"):
+        largest_movement_m(model, ("identity900",))
     scale = importance(torch.tensor([0.03, 0.003, torch.nan]))
     assert scale.square().mean() == pytest.approx(1)
     assert scale[0] == pytest.approx(10 * scale[1])
