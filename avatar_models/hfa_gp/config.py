@@ -40,6 +40,9 @@ class HfaGpConfig:
     detail_lr: float = 0.0
     """Learning rate at the start of a person's own detail, added to the generator's planes in every frame, in units of how
     far these differ from head to head; 0: none. Own."""
+    detail_moving: int = 0
+    """Directions of the subspace, at most ``directions``, along which that detail changes too; it is the same in every
+    frame where this is 0. Own."""
     torso_lr: float = 3e-3
     """Learning rate at the start of the torso's texture. Own."""
 
@@ -106,6 +109,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr_end": 2e-4,
         "generator_lr": 1e-3,
         "detail_lr": 3e-3,
+        "detail_moving": 20,
         "generator_lr_end": 1e-4,
         "generator_start": 0.05,
         "attention_start": 0.4,
@@ -122,6 +126,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lr_end": 3e-4,
         "generator_lr": 2e-3,
         "detail_lr": 1e-2,
+        "detail_moving": 20,
         "generator_lr_end": 2e-4,
         "generator_start": 0.1,
         "attention_start": 0.4,

@@ -15,6 +15,7 @@ from artifacts.errors import InputError
 from avatar_models.background import BackgroundLayer
 from avatar_models.dataset import SubjectData
 from avatar_models.hfa_gp.config import HfaGpConfig
+from avatar_models.hfa_gp.detail import PersonalDetail
 from avatar_models.hfa_gp.drivers import ExpressionDriver, PictureDriver, SoundDriver
 from avatar_models.hfa_gp.looks import CanonicalLook, Look, WindowLook
 from avatar_models.hfa_gp.subspace import PersonalSubspace
@@ -36,8 +37,8 @@ _PART_LEVELS = (1, 2)
 COMPARED_SIDE = 256
 # Gradients of the detail smaller than this hardly count: texels that windows rarely show stay as they are.
 _DETAIL_EPS = 1e-6
-# Random heads that the spread of the planes is measured over.
-_SPREAD_HEADS = 8
+# Finished pictures take this many times the samples along a ray that a step takes: thin hair would be full of holes.
+_FINISHED_SAMPLES = 2
 # Weight of the newest step in the statistics of places in the subspace.
 _AMOUNT_SHARE = 0.005
 
@@ -55,8 +56,7 @@ class HfaGp(AvatarModel):
     Attributes:
         amount_mean: Mean place in the subspace over the last steps.
         amount_square: Mean of its squares.
-        detail: What is added to the planes in every frame, in units of ``detail_unit``; None without.
-        detail_unit: How far the prior's planes differ from head to head.
+        detail: What the person's own volume adds to the planes; None without.
 
     Source: HFA-GP (CVPR 2023). Own: the layers behind the head, its opacity, and parts of pictures.
     """
@@ -64,7 +64,6 @@ class HfaGp(AvatarModel):
     amount_mean: Tensor
     amount_square: Tensor
     amount_count: Tensor
-    detail_unit: Tensor
 
     def __init__(
         self,
@@ -81,10 +80,9 @@ class HfaGp(AvatarModel):
         self.subspace = PersonalSubspace(config.directions, layout.n_latents, layout.w_dim)
         self.driver = make_driver(config, n_signals)
         self.torso, self.background = torso, background
-        # What never changes is learnt here, where one texel's features do not disturb another's.
-        shape = (3, layout.plane_side, layout.plane_side, layout.plane_channels)
-        self.detail = nn.Parameter(torch.zeros(shape)) if config.detail_lr > 0 else None
-        self.register_buffer("detail_unit", torch.ones(()))
+        self.detail = None
+        if config.detail_lr > 0:
+            self.detail = PersonalDetail(layout, min(config.detail_moving, config.directions))
         text = torch.frombuffer(bytearray(layout.to_json().encode()), dtype=torch.uint8)
         self.register_buffer("layout_text", text)
         # Minibatches of one step come from several threads and share the subject's cache.
@@ -108,7 +106,7 @@ class HfaGp(AvatarModel):
         detail: list[dict[str, object]] = []
         if self.detail is not None:
             rates = {"lr": config.detail_lr, "lr_end": 0.1 * config.detail_lr}
-            detail = [{"params": [self.detail], **rates, "eps": _DETAIL_EPS}]
+            detail = [{"params": [self.detail.volume], **rates, "eps": _DETAIL_EPS}]
         return [
             *detail,
             {"params": personal, "lr": config.lr, "lr_end": config.lr_end},
@@ -122,30 +120,34 @@ class HfaGp(AvatarModel):
         ]
 
     @torch.no_grad()
-    def teach(self, known: Known, codes: Float[Tensor, "frame code"]) -> None:
-        """Start where the prior has a clip's expressions, and have the driver taught the place of each.
+    def teach(
+        self,
+        known: Known,
+        identity: Float[Tensor, " identity"],
+        codes: Float[Tensor, "frame code"],
+    ) -> None:
+        """Start where the prior has a head of this shape, and have the driver taught the place of each expression.
 
         Args:
             known: What the numbers of the prior's z mean.
+            identity: Fitted shape of the head.
             codes: Of the training frames.
 
         Source: own.
         """
         mapping = self.generator.backbone.mapping
         label = front_label(mapping.layout).to(codes).expand(len(codes), -1)
-        latents = mapping(known.z_of_codes(codes), label).flatten(1)
+        latents = mapping(known.z_of_codes(identity, codes), label).flatten(1)
         self.subspace.offset.copy_(latents.mean(0))
         around = latents - latents.mean(0)
         self._taught = around @ self.subspace.basis().T / self.subspace.reach
 
-    def latents(self, driving: Driving) -> Float[Tensor, "1 latent w"]:
-        """Latents of a moment: its place in the subspace, the driver's or one along its directions."""
+    def amount(self, driving: Driving) -> Float[Tensor, " direction"]:
+        """Place of a moment in the subspace: the driver's, or one along its directions."""
         if driving.navigation is not None:
             deviation = (self.amount_square - self.amount_mean.square()).clamp_min(0).sqrt()
-            amount = self.amount_mean + driving.navigation * deviation
-        else:
-            amount = self.driver(self._signal(driving), 1.0)
-        return self.subspace(amount[None])
+            return self.amount_mean + driving.navigation * deviation
+        return self.driver(self._signal(driving), 1.0)
 
     @property
     def n_directions(self) -> int:
@@ -176,7 +178,7 @@ class HfaGp(AvatarModel):
             truth = true_layers(data, frame)
         amount = self.driver(self._signal(driving), progress)
         looks = self._looks(driving, truth[4], generator)
-        colour, opacity = self._draw(self.subspace(amount[None]), looks, generator)
+        colour, opacity = self._draw(amount, looks, generator)
         behind = torch.cat([layer.movedim(-1, 0) for layer in self._torso(driving)])
         behind, wanted = (
             torch.stack([look.cut(planes) for look in looks]) for planes in (behind, truth)
@@ -206,8 +208,15 @@ class HfaGp(AvatarModel):
             return torch.zeros((), device=data.device)
         draw = {"generator": generator, "device": generator.device}
         chosen = torch.randint(len(data.train_frames), (config.taught_frames,), **draw).tolist()
+        frames = data.train_frames[chosen].tolist()
+        clip = data.clip
         with self._lock:
-            signals = [self._signal(data.driving(int(data.train_frames[i]))) for i in chosen]
+            # Drivers read neither camera nor mesh: those of one frame do for all, and take long to make.
+            one, codes = clip.tracked(frames[0]), clip.code
+            signals = [
+                self._signal(clip.media.add_to(replace(one, code=codes[frame]), frame))
+                for frame in frames
+            ]
         found = torch.stack([self.driver(signal, progress) for signal in signals])
         weight = 1 - progress / config.taught_share
         return weight * functional.mse_loss(found, self._taught[chosen])
@@ -226,25 +235,25 @@ class HfaGp(AvatarModel):
 
     def render(self, driving: Driving) -> Layers:
         """The layers of one frame."""
-        head, alpha = self.render_head(driving, self.latents(driving))
+        head, alpha = self.render_head(driving, self.amount(driving))
         torso, torso_alpha = self.torso(driving)
         return Layers(head, alpha, torso, torso_alpha, self.background(driving))
 
     def render_head(
-        self, driving: Driving, latents: Float[Tensor, "1 latent w"]
+        self, driving: Driving, amount: Float[Tensor, " direction"]
     ) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
         """Premultiplied colour and opacity of the head alone.
 
         Args:
             driving: Camera and size of the picture.
-            latents: What is drawn.
+            amount: Place in the subspace of what is drawn.
         """
         view = self._view(driving)
         if self.generator.layout.ray_bounds == "box":
             look: Look = WindowLook(Window(1, 0, 0, view.picture_side), view)
         else:
             look = CanonicalLook(view)
-        drawn = torch.cat(self._draw(latents, [look], None), 1)[0].movedim(0, -1)
+        drawn = torch.cat(self._draw(amount, [look], None), 1)[0].movedim(0, -1)
         if isinstance(look, CanonicalLook):
             drawn = from_canonical(drawn, view, driving.image_size)
         # Colours of the decoder reach a little beyond 0..1, and super-resolution knows nothing of opacity.
@@ -282,19 +291,21 @@ class HfaGp(AvatarModel):
 
     def _draw(
         self,
-        latents: Float[Tensor, "1 latent w"],
+        amount: Float[Tensor, " direction"],
         looks: list[Look],
         generator: torch.Generator | None,
     ) -> tuple[Float[Tensor, "look 3 side side"], Float[Tensor, "look 1 side side"]]:
         """Premultiplied colour and opacity as each look sees them."""
         mixed = self.config.mixed_precision and generator is not None
+        latents = self.subspace(amount[None])
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=mixed):
             planes = self.generator.planes(latents).float()
         if self.detail is not None:
-            planes = planes + self.detail_unit * self.detail.movedim(-1, 1)
+            planes = planes + self.detail(amount)
         labels = torch.stack([look.label for look in looks])
         if self.generator.layout.ray_bounds == "box":
-            seen = self.generator.renderer().render(planes, labels, looks[0].side, generator)
+            renderer = self.generator.renderer(_FINISHED_SAMPLES if generator is None else 1)
+            seen = renderer.render(planes, labels, looks[0].side, generator)
             return (seen.features[:, :3] + 1) / 2, seen.opacity
         made = self.generator.render(planes, latents, labels, generator=generator)
         size = (looks[0].side, looks[0].side)
@@ -388,7 +399,7 @@ def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
     torso, background = TorsoLayer.estimate(data), BackgroundLayer.estimate(data)
     model = HfaGp(config, generator, n_signals, torso, background).to(data.device)
     if model.detail is not None:
-        model.detail_unit.copy_(plane_spread(model.generator))
+        model.detail.measure(model.generator)
     if isinstance(model.driver, ExpressionDriver):
         model.driver.measure(data.clip.code[data.train_frames.to(data.device)])
     if config.starts_at_prior:
@@ -396,23 +407,14 @@ def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
     if config.taught_share > 0:
         known = read_known(prior_file(config.prior))
         if known is not None and known.fits(data.head_model):
-            model.teach(known, data.clip.code[data.train_frames.to(data.device)])
+            codes = data.clip.code[data.train_frames.to(data.device)]
+            model.teach(known, data.clip.identity, codes)
         else:
             LOGGER.info(
                 "the driver is not taught the prior's expressions: the prior %r knows none of this head model",
                 config.prior,
             )
     return model
-
-
-@torch.no_grad()
-def plane_spread(generator: TriPlaneGenerator) -> Float[Tensor, ""]:
-    """Standard deviation of a generator's planes over random heads, mean over the texels. Source: own."""
-    layout = generator.layout
-    label = front_label(layout).to(generator.backbone.mapping.w_avg).expand(_SPREAD_HEADS, -1)
-    # Drawn on the CPU: the same heads on every device.
-    z = torch.randn(_SPREAD_HEADS, layout.z_dim, generator=torch.Generator().manual_seed(0))
-    return generator.planes(generator.backbone.mapping(z.to(label), label)).std(0).mean()
 
 
 def canonical_origin(data: SubjectData, layout: Layout) -> tuple[float, float, float]:

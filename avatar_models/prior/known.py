@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from artifacts.errors import InputError
 from avatar_models.triplane.weights import KNOWN, read_record
@@ -79,18 +80,23 @@ class Known:
         own = self.expression_name, self.joint_name
         return own == (head_model.expression_name, head_model.joint_name)
 
-    def z_of_codes(self, code: Float[Tensor, "n code"]) -> Float[Tensor, "n z"]:
-        """Z of the mean person under the mean light, with given expressions.
+    def z_of_codes(
+        self, identity: Float[Tensor, " identity"], code: Float[Tensor, "n code"]
+    ) -> Float[Tensor, "n z"]:
+        """Z of a head of a given shape, of mean looks under the mean light, with given expressions.
 
         Args:
+            identity: Shape of the head, standard deviations of the head model.
             code: Expression coefficients, then the axis-angle of every joint (radians).
 
         Source: own.
         """
-        place = self._codes()
-        mean, std = (code.new_tensor(values)[place] for values in (self.mean, self.std))
+        shapes = [i for i, name in enumerate(self.name) if name.startswith("identity")]
+        identity = functional.pad(identity, (0, max(0, len(shapes) - len(identity))))
         z = code.new_zeros(len(code), len(self.name))
-        z[:, place] = ((code - mean) / std).clamp(-_FURTHEST, _FURTHEST)
+        for place, value in ((shapes, identity[: len(shapes)]), (self._codes(), code)):
+            mean, std = (code.new_tensor(values)[place] for values in (self.mean, self.std))
+            z[:, place] = ((value - mean) / std).clamp(-_FURTHEST, _FURTHEST)
         return z
 
 

@@ -238,7 +238,12 @@ def test_what_numbers_mean_is_kept_and_damage_is_refused():
         ("neck",),
     )
     assert Known.from_json(known.to_json(), "p") == known
-    z = known.z_of_codes(torch.tensor([[0.5, 0.0, 0.25, 9.0]]))
+    code = torch.tensor([[0.5, 0.0, 0.25, 9.0]])
+    # Shapes that the prior does not know are left out, those that the fit does not know are 0.
+    for identity in (torch.tensor([-3.0, 7.0]), torch.tensor([-3.0])):
+        z = known.z_of_codes(identity, code)
+        torch.testing.assert_close(z, torch.tensor([[-3.0, 2.0, 0.0, 0.5, 4.0, 0.0]]))
+    z = known.z_of_codes(torch.zeros(0), code)
     torch.testing.assert_close(z, torch.tensor([[0.0, 2.0, 0.0, 0.5, 4.0, 0.0]]))
     for damaged in ("{", "[]", '{"name": ["a"]}', known.to_json().replace('["jawOpen"]', "[]")):
         with pytest.raises(InputError, match=r"prior.safetensors: .* train it again"):
