@@ -109,6 +109,14 @@ class Training:
         # Gradients grow within tens of steps when a field starts to move; with a second moment that remembers a
         # thousand steps, Adam's steps are then far too long, and a field of ReLUs never comes back.
         self.optimiser = torch.optim.Adam(model.parameter_groups(), betas=(0.9, 0.99), fused=True)
+        # A parameter's place in the graph is made anew by the first operation on it in each step. PyTorch 2.13 then holds
+        # the parameter's lock and waits for Python's, while another thread that takes an entry of it, `weight[0]`, holds
+        # Python's and waits for the parameter's: both for ever. A view keeps the place, so that it is never made anew.
+        self._places = [
+            parameter.view_as(parameter)
+            for parameter in model.parameters()
+            if parameter.requires_grad
+        ]
         self.step, self.elapsed_s, self.peak_bytes = 0, 0.0, 0
         self.losses = LossLog()
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from avatar_models.prior.known import MOMENT
 from avatar_models.prior.pictures import PriorPictures
 
 # Heads that are drawn from what is known of them, and random ones; sides of their pictures (pixel).
@@ -22,7 +23,7 @@ def recombined(
     """What could be known of random heads: looks of one training moment, expression and light of two others."""
     of = {
         name: torch.tensor([known.startswith(name) for known in pictures.known_name])
-        for name in ("expression", "joint", "light")
+        for name in MOMENT
     }
     chosen = torch.randint(len(pictures.train_moments), (3, count), generator=generator)
     looks, expression, light = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -86,14 +86,6 @@ class TriPlaneGenerator(nn.Module):
         """Pictures of latents."""
         return self.render(self.planes(latents), latents, label, side, generator)
 
-    def renderer(self, times_samples: int = 1) -> VolumeRenderer:
-        """The renderer of this generator's volumes.
-
-        Args:
-            times_samples: How many times the layout's samples it takes along each ray.
-        """
-        coarse, fine = self.layout.coarse_samples, self.layout.fine_samples
-        layout = replace(
-            self.layout, coarse_samples=times_samples * coarse, fine_samples=times_samples * fine
-        )
-        return VolumeRenderer(layout, self.decoder)
+    def renderer(self) -> VolumeRenderer:
+        """The renderer of this generator's volumes."""
+        return VolumeRenderer(self.layout, self.decoder)

@@ -1,5 +1,8 @@
 """Parts of a step or a frame on several cores: the same numbers as on one."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -89,3 +92,46 @@ def test_parts_are_even_round_and_cover_everything(monkeypatch, n):
     assert n_parts % 2 == 0 or n < 512
     assert 0 <= n_parts * size - n <= n_parts * 256
     assert part_size(n, 65_536, torch.device("cuda")) >= min(n, 65_536)
+
+
+# Two threads take entries of the same parameters, step after step.
+_ENTRIES_IN_THREADS = """
+import types, torch
+from avatar_models.interface import Trainable
+from avatar_models.trainer import Training
+
+class Net(Trainable):
+    parts = 2
+
+    def __init__(self):
+        super().__init__()
+        self.weights = torch.nn.ParameterList(torch.randn(4, 4, 3, 3) for _ in range(50))
+
+    def parameter_groups(self):
+        return [{"params": list(self.parameters()), "lr": 1e-3, "lr_end": 1e-3}]
+
+    def training_losses(self, data, progress, generator):
+        x = torch.randn(1, 4, 4, 4, generator=generator)
+        drawn = [torch.conv2d(x, weight / weight[0].numel()).mean() for weight in self.weights]
+        return {"loss": torch.stack(drawn).square().sum()}
+
+config = types.SimpleNamespace(steps=1000, max_minutes=0.0)
+data = types.SimpleNamespace(device=torch.device("cpu"))
+training = Training(Net(), config, data, seed=0)
+for _ in range(600):
+    training.take_step()
+print("done", training.step)
+"""
+
+
+def test_threads_that_take_entries_of_a_parameter_do_not_wait_for_each_other():
+    ended = subprocess.run(
+        [sys.executable, "-c", _ENTRIES_IN_THREADS],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["done", "600"]
