@@ -63,8 +63,10 @@ class ExpressionDriver(nn.Module):
         self.code_mean.copy_(codes.mean(0))
         self.code_std.copy_(codes.std(0, correction=0).clamp_min(_SMALLEST_STD))
 
-    def forward(self, code: Float[Tensor, " code"], progress: float) -> Float[Tensor, " direction"]:
-        """Place in the subspace."""
+    def forward(
+        self, code: Float[Tensor, "n code"], progress: float
+    ) -> Float[Tensor, "n direction"]:
+        """Places in the subspace."""
         del progress
         return self.mapper((code - self.code_mean) / self.code_std)
 
@@ -81,11 +83,11 @@ class PictureDriver(nn.Module):
         self.mapper = mapper(config.driver_width, config.picture_layers, config)
 
     def forward(
-        self, picture: Float[Tensor, "height width 3"], progress: float
-    ) -> Float[Tensor, " direction"]:
-        """Place in the subspace."""
+        self, picture: Float[Tensor, "n height width 3"], progress: float
+    ) -> Float[Tensor, "n direction"]:
+        """Places in the subspace."""
         del progress
-        return self.mapper(self.encoder(picture.movedim(-1, 0)[None]))[0]
+        return self.mapper(self.encoder(picture.movedim(-1, 1)))
 
 
 class SoundDriver(nn.Module):
@@ -114,18 +116,18 @@ class SoundDriver(nn.Module):
         self.mapper = mapper(_SOUND_SIZE, config.expression_layers, config)
 
     def forward(
-        self, sound: Float[Tensor, "window 16 channel"], progress: float
-    ) -> Float[Tensor, " direction"]:
-        """Place in the subspace.
+        self, sound: Float[Tensor, "n window 16 channel"], progress: float
+    ) -> Float[Tensor, "n direction"]:
+        """Places in the subspace.
 
         Args:
-            sound: Windows around the frame's, which is the fifth of eight.
+            sound: Of each moment the windows around its own, which is the fifth of eight.
             progress: Share of the training done; 1 when rendering.
         """
         if progress < self.attention_start:
-            return self.mapper(self.embed(sound[WINDOWS // 2 :][:1]))[0]
-        embedded = self.embed(sound)
-        return self.mapper(self.attend(embedded) @ embedded)
+            return self.mapper(self.embed(sound[:, WINDOWS // 2]))
+        embedded = self.embed(sound.flatten(0, 1)).unflatten(0, sound.shape[:2])
+        return self.mapper((self.attend(embedded)[:, None] @ embedded)[:, 0])
 
     def embed(self, windows: Float[Tensor, "window 16 channel"]) -> Float[Tensor, "window 64"]:
         """Each window by itself."""
@@ -135,9 +137,9 @@ class SoundDriver(nn.Module):
         one, two = self.linear
         return two(functional.leaky_relu(one(found[..., 0]), _SOUND_LEAK))
 
-    def attend(self, embedded: Float[Tensor, "window 64"]) -> Float[Tensor, " window"]:
-        """Weights of the windows; they sum to 1."""
-        found = embedded.T[None]
+    def attend(self, embedded: Float[Tensor, "n window 64"]) -> Float[Tensor, "n window"]:
+        """Weights of each moment's windows; they sum to 1."""
+        found = embedded.mT
         for layer in self.attention:
             found = functional.leaky_relu(layer(found), _SOUND_LEAK)
-        return torch.softmax(self.attention_linear(found[0, 0]), 0)
+        return torch.softmax(self.attention_linear(found[:, 0]), 1)

@@ -148,7 +148,7 @@ class HfaGp(AvatarModel):
         if driving.navigation is not None:
             deviation = (self.amount_square - self.amount_mean.square()).clamp_min(0).sqrt()
             return self.amount_mean + driving.navigation * deviation
-        return self.driver(self._signal(driving), 1.0)
+        return self.driver(self._signal(driving)[None], 1.0)[0]
 
     @property
     def n_directions(self) -> int:
@@ -177,7 +177,7 @@ class HfaGp(AvatarModel):
         with self._lock:
             driving = data.driving(frame)
             truth = true_layers(data, frame)
-        amount = self.driver(self._signal(driving), progress)
+        amount = self.driver(self._signal(driving)[None], progress)[0]
         looks = self._looks(driving, truth[4], generator)
         colour, opacity = self._draw(amount, looks, generator)
         behind = torch.cat([layer.movedim(-1, 0) for layer in self._torso(driving)])
@@ -218,7 +218,7 @@ class HfaGp(AvatarModel):
                 self._signal(clip.media.add_to(replace(one, code=codes[frame]), frame))
                 for frame in frames
             ]
-        found = torch.stack([self.driver(signal, progress) for signal in signals])
+        found = self.driver(torch.stack(signals), progress)
         weight = 1 - progress / config.taught_share
         return weight * functional.mse_loss(found, self._taught[chosen])
 

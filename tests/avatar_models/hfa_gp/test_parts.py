@@ -94,13 +94,13 @@ def test_the_expression_driver_is_affine_in_standardised_codes():
     codes = torch.randn(40, 7) * torch.linspace(0.1, 3, 7) + 5
     driver.measure(codes)
     a, b = codes[0], codes[1]
-    found = [driver(code, 1.0) for code in (a, b, (a + b) / 2)]
-    assert found[0].shape == (50,)
+    found = driver(torch.stack([a, b, (a + b) / 2]), 1.0)
+    assert found.shape == (3, 50)
     assert torch.allclose((found[0] + found[1]) / 2, found[2], atol=1e-5)
     scaled = ExpressionDriver(replace(HfaGpConfig(), driver_width=32), 7)
     scaled.load_state_dict(driver.state_dict())
     scaled.measure(codes * 10)
-    assert torch.allclose(scaled(a * 10, 1.0), found[0], atol=1e-4)
+    assert torch.allclose(scaled(a[None] * 10, 1.0)[0], found[0], atol=1e-4)
 
 
 def test_published_sizes_of_the_drivers():
@@ -150,11 +150,13 @@ def test_sound_is_the_middle_window_first_and_all_of_them_later():
     sound = torch.randn(WINDOWS, 16, 29)
     other = sound.clone()
     other[0] += 1
-    early = [driver(x, 0.2) for x in (sound, other)]
-    late = [driver(x, 0.7) for x in (sound, other)]
+    both = torch.stack([sound, other])
+    early, late = driver(both, 0.2), driver(both, 0.7)
     assert torch.equal(*early)
     assert (late[0] - late[1]).abs().max() > 1e-6
-    weights = driver.attend(driver.embed(sound))
+    # What is learnt of several moments at once is what is learnt of each.
+    assert torch.allclose(driver(other[None], 0.7)[0], late[1], atol=1e-6)
+    weights = driver.attend(driver.embed(sound)[None])[0]
     assert float(weights.detach().sum()) == pytest.approx(1)
     assert (weights > 0).all()
     middle = driver.embed(sound)[WINDOWS // 2]
