@@ -14,11 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from avatar_models.device import available_cores
 from avatar_models.parallel import map_parts
 from avatar_models.triplane.winograd import TILE, convolve_tiles, kernel_in_tiles
 
-# Numbers of a strip's result: a few megabytes. Smaller pictures are shared out by channels instead.
+# Numbers of a strip's result: a few megabytes. Smaller pictures are not cut.
 _STRIP_NUMBERS = 1 << 20
 _SMALLEST_SIDE = 64
 # With fewer channels a direct convolution is faster than one by tiles (measured on two cores).
@@ -29,9 +28,10 @@ Rows = Callable[[Float[Tensor, "1 n_in padded width"]], Float[Tensor, "1 n_out n
 
 
 def can_be_cut(image: Float[Tensor, "n n_in height width"], *others: Tensor) -> bool:
-    """True for one picture on a CPU that needs no gradients."""
+    """True for one picture of some size on a CPU that needs no gradients."""
     needs = torch.is_grad_enabled() and any(x.requires_grad for x in (image, *others))
-    return image.device.type == "cpu" and len(image) == 1 and not needs
+    large = len(image) == 1 and min(image.shape[2:]) >= _SMALLEST_SIDE
+    return image.device.type == "cpu" and large and not needs
 
 
 def activated_convolution(
@@ -59,27 +59,17 @@ def activated_convolution(
     result = torch.empty(shape, dtype=image.dtype, memory_format=torch.channels_last)
     image = image.contiguous(memory_format=torch.channels_last)
 
-    def compute(channels: slice, method: Rows, rows: slice) -> None:
+    method = _method(weight, doubles, width)
+
+    def compute(rows: slice) -> None:
         found = method(_with_neighbours(image, rows))
         made = slice(scale * rows.start, scale * rows.stop)
-        found += added[channels, made if added.shape[1] > 1 else slice(None)]
-        result[:, channels, made] = functional.leaky_relu_(found, slope)
+        found += added[:, made if added.shape[1] > 1 else slice(None)]
+        result[:, :, made] = functional.leaky_relu_(found, slope)
 
-    if min(height, width) < _SMALLEST_SIDE:
-        step = -(-len(weight) // available_cores())
-        groups = [slice(first, first + step) for first in range(0, len(weight), step)]
-        parts = [
-            partial(compute, group, _method(weight[group], doubles, width), slice(0, height))
-            for group in groups
-        ]
-    else:
-        method = _method(weight, doubles, width)
-        step = max(1, _STRIP_NUMBERS // (len(weight) * shape[3] * scale * TILE)) * TILE
-        parts = [
-            partial(compute, slice(None), method, slice(top, min(top + step, height)))
-            for top in range(0, height, step)
-        ]
-    map_parts(lambda part: part(), parts, image.device)
+    step = max(1, _STRIP_NUMBERS // (len(weight) * shape[3] * scale * TILE)) * TILE
+    strips = [slice(top, min(top + step, height)) for top in range(0, height, step)]
+    map_parts(compute, strips, image.device)
     return result
 
 
@@ -95,7 +85,7 @@ def _method(weight: Tensor, doubles: bool, width: int) -> Rows:
     """How rows of this layer are computed, with what can be prepared once."""
     if doubles:
         return partial(_doubled, weight=weight.transpose(0, 1).contiguous())
-    if min(weight.shape[:2]) >= _FEWEST_CHANNELS and width >= _SMALLEST_SIDE and width % TILE == 0:
+    if min(weight.shape[:2]) >= _FEWEST_CHANNELS and width % TILE == 0:
         return partial(_by_tiles, kernel=kernel_in_tiles(weight))
     return partial(_direct, weight=weight.contiguous(memory_format=torch.channels_last))
 

@@ -44,9 +44,8 @@ def _both_axes(rows: tuple[tuple[float, ...], ...], like: Tensor) -> Tensor:
 
 def kernel_in_tiles(weight: Float[Tensor, "n_out n_in 3 3"]) -> Float[Tensor, "36 n_in n_out"]:
     """Kernels as :func:`convolve_tiles` takes them."""
-    n_out, n_in = weight.shape[:2]
-    flat = weight.permute(2, 3, 1, 0).reshape(9, -1)
-    return (_both_axes(_FROM_KERNEL, weight) @ flat).view(36, n_in, n_out)
+    by_input = weight.flatten(2).permute(1, 2, 0)
+    return (_both_axes(_FROM_KERNEL, weight) @ by_input).transpose(0, 1)
 
 
 def convolve_tiles(

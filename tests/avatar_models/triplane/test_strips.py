@@ -18,9 +18,10 @@ def test_a_convolution_by_tiles_is_the_direct_one(height, width):
     assert float((found - expected).norm() / expected.norm()) < 5e-6
 
 
-def test_only_one_picture_on_a_cpu_without_gradients_is_cut():
-    image, weight = torch.zeros(1, 2, 8, 8), torch.zeros(2, 2, 3, 3)
+def test_only_one_large_picture_on_a_cpu_without_gradients_is_cut():
+    image, weight = torch.zeros(1, 2, 64, 64), torch.zeros(2, 2, 3, 3)
     assert can_be_cut(image, weight)
+    assert not can_be_cut(image[..., :32, :32], weight)
     assert not can_be_cut(image.repeat(2, 1, 1, 1), weight)
     assert not can_be_cut(image, weight.requires_grad_())
     with torch.no_grad():
