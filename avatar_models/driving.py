@@ -122,12 +122,12 @@ def cross_driving(
 def navigation_driving(
     clip: DrivingClip, n_directions: int, amounts: Sequence[float]
 ) -> Iterator[Driving]:
-    """The rest frame while a model moves along each direction of its subspace, one after the other.
+    """The rest frame while a model moves along each axis of its subspace, one after the other.
 
     Args:
         clip: Whose avatar it is.
         n_directions: Of the model.
-        amounts: Places along each direction, standard deviations of the training.
+        amounts: Places along each axis, standard deviations of the training.
     """
     rest = clip.tracked(rest_pose(clip).frame)
     for direction in range(n_directions):

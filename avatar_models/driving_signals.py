@@ -51,4 +51,4 @@ class Driving:
     the clip: :data:`WINDOWS` of them, entry 4 is the frame's own. Training and driver must have one kind of features."""
     navigation: Float[Tensor, " direction"] | None = None
     """Instead of all signals of the face: a place in the subspace of a model that has one, in standard deviations of
-    its training along each direction; 0 is the training's middle."""
+    its training along each of their principal axes, the longest first; 0 is the training's middle."""

@@ -18,6 +18,7 @@ from avatar_models.hfa_gp.config import HfaGpConfig
 from avatar_models.hfa_gp.detail import PersonalDetail
 from avatar_models.hfa_gp.drivers import ExpressionDriver, PictureDriver, SoundDriver
 from avatar_models.hfa_gp.looks import CanonicalLook, Look, WindowLook
+from avatar_models.hfa_gp.places import Places
 from avatar_models.hfa_gp.subspace import PersonalSubspace
 from avatar_models.interface import AvatarModel, Driving, Layers
 from avatar_models.prior.known import Known, read_known
@@ -40,8 +41,6 @@ _DETAIL_EPS = 1e-6
 # Finished pictures are drawn this many times as large and averaged: a ray misses or hits thin hair, a pixel sees part
 # of it. Where the light is taken along one ray a pixel, outlines have specks, and are .3 dB further from the film.
 _FINISHED_SCALE = 2
-# Weight of the newest step in the statistics of places in the subspace.
-_AMOUNT_SHARE = 0.005
 
 
 class HfaGp(AvatarModel):
@@ -55,16 +54,11 @@ class HfaGp(AvatarModel):
         background: Layer behind both.
 
     Attributes:
-        amount_mean: Mean place in the subspace over the last steps.
-        amount_square: Mean of its squares.
+        places: Where in the subspace the last steps have been.
         detail: What the person's own volume adds to the planes; None without.
 
     Source: HFA-GP (CVPR 2023). Own: the layers behind the head, its opacity, and parts of pictures.
     """
-
-    amount_mean: Tensor
-    amount_square: Tensor
-    amount_count: Tensor
 
     def __init__(
         self,
@@ -91,9 +85,7 @@ class HfaGp(AvatarModel):
         self._amounts: list[Tensor] = []
         # Where the prior has the expressions of the training frames; not a part of the avatar.
         self._taught: Tensor | None = None
-        for name in ("amount_mean", "amount_square"):
-            self.register_buffer(name, torch.zeros(config.directions))
-        self.register_buffer("amount_count", torch.zeros((), dtype=torch.int64))
+        self.places = Places(config.directions)
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Driver and subspace, the generator and the torso's texture, each at its own rate."""
@@ -144,15 +136,14 @@ class HfaGp(AvatarModel):
         self._taught = around @ self.subspace.basis().T / self.subspace.reach
 
     def amount(self, driving: Driving) -> Float[Tensor, " direction"]:
-        """Place of a moment in the subspace: the driver's, or one along its directions."""
+        """Place of a moment in the subspace: the driver's, or one along the principal axes of the training's places."""
         if driving.navigation is not None:
-            deviation = (self.amount_square - self.amount_mean.square()).clamp_min(0).sqrt()
-            return self.amount_mean + driving.navigation * deviation
+            return self.places.mean + driving.navigation @ self.places.steps(self.subspace.reach)
         return self.driver(self._signal(driving)[None], 1.0)[0]
 
     @property
     def n_directions(self) -> int:
-        """Directions that ``Driving.navigation`` moves along."""
+        """Directions of the subspace, and axes that ``Driving.navigation`` moves along."""
         return self.config.directions
 
     def training_losses(
@@ -224,15 +215,10 @@ class HfaGp(AvatarModel):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Take the step's places in the subspace into their mean and mean square, all at once: the order does not matter."""
-        if not self._amounts:
-            return
-        amounts = torch.stack(self._amounts)
-        self._amounts = []
-        self.amount_count += 1
-        share = max(1 / float(self.amount_count), _AMOUNT_SHARE)
-        self.amount_mean.lerp_(amounts.mean(0), share)
-        self.amount_square.lerp_(amounts.square().mean(0), share)
+        """Take the step's places in the subspace into their statistics."""
+        if self._amounts:
+            self.places.take(torch.stack(self._amounts))
+            self._amounts = []
 
     def render(self, driving: Driving) -> Layers:
         """The layers of one frame."""

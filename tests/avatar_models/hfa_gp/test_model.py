@@ -70,7 +70,8 @@ def test_the_generator_is_frozen_first_and_tuned_later(prior, toy_data):
     assert not torch.equal(generator_weights(model), before)
     basis = model.subspace.basis()
     assert torch.allclose(basis @ basis.T, torch.eye(4), atol=1e-5)
-    assert (model.amount_square >= model.amount_mean.square() - 1e-9).all()
+    spread = model.places.product - torch.outer(model.places.mean, model.places.mean)
+    assert torch.linalg.eigvalsh(spread.double()).min() > -1e-6
 
 
 def test_a_model_is_restored_from_its_tensors_alone(prior, toy_data):
@@ -107,21 +108,28 @@ def test_a_persons_own_detail_follows_the_first_directions_alone(prior, toy_data
     assert torch.equal(restored.detail(place), static)
 
 
-def test_navigation_moves_along_one_direction_at_a_time(prior, toy_data):
+def test_navigation_moves_along_the_axes_of_the_trainings_places(prior, toy_data):
     config = options(prior)
     torch.manual_seed(0)
     model = build_model(NAME, config, toy_data)
     with torch.no_grad():
-        model.amount_square.fill_(4.0)
+        # Places of the training lie along one oblique line, but for a little.
+        line = torch.tensor([1.0, -2.0, 0.0, 2.0]) / 3 / model.subspace.reach
+        amounts = 5.0 * torch.randn(500, 1) * line + 0.01 * torch.randn(500, 4)
+        model.places.take(1.0 + amounts)
         signals = list(navigation_driving(toy_data.clip, 4, (-1.0, 0.0, 1.0)))
-        amounts = torch.stack([model.amount(signal) for signal in signals])
-        latents = model.subspace(amounts).flatten(1)
-        rest = latents[1]
-        step = model.subspace.reach[:, None] * model.subspace.basis()
+        latents = model.subspace(torch.stack([model.amount(signal) for signal in signals]))
+        rows = latents.flatten(1).unflatten(0, (4, 3))
+        steps = rows[:, 2] - rows[:, 1]
+        wanted = (line * model.subspace.reach) @ model.subspace.basis()
     assert len(signals) == 12
-    for row, latent in enumerate(latents):
-        direction, place = divmod(row, 3)
-        assert torch.allclose(latent - rest, 2 * (place - 1) * step[direction], atol=1e-4)
+    torch.testing.assert_close(rows[:, 0] - rows[:, 1], -steps, atol=1e-4, rtol=0)
+    lengths = steps.norm(dim=1)
+    assert abs(float(lengths[0]) - 5) < 0.7
+    assert (lengths.diff() <= 1e-6).all()
+    directions = steps / lengths[:, None]
+    torch.testing.assert_close(directions @ directions.T, torch.eye(4), atol=1e-3, rtol=0)
+    assert abs(float(directions[0] @ wanted)) > 0.999
 
 
 def test_a_published_generator_looks_at_the_middle_of_the_face(toy_data, tmp_path):
