@@ -158,7 +158,7 @@ def draw_grid(sweep: Sweep) -> Picture:
         rows.append(tile_row(list(sweep.head[frames]), TILE_PX))
         texts.append(f"direction {direction}")
     labels = [
-        f"{amount:+g} σ" for amount in np.sort(sweep.amount[sweep.direction == directions[0]])
+        f"{amount:+g} SD" for amount in np.sort(sweep.amount[sweep.direction == directions[0]])
     ]
     return with_labels([label_strip(labels, TILE_PX), *rows], ["", *texts])
 
