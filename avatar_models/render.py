@@ -41,7 +41,7 @@ from avatar_models.registry import driven_by, model_module, n_directions
 from media.video import VideoWriter
 
 LOGGER = logging.getLogger(__name__)
-# Places along each direction of a subspace, standard deviations of the training.
+# Places along each principal axis of a subspace, standard deviations of the training.
 NAVIGATION_AMOUNTS = (-3.0, -1.5, 0.0, 1.5, 3.0)
 
 
@@ -55,7 +55,7 @@ class Options:
     """self: the held-out frames of its own clip; orbit: a camera swinging around the head at a fixed
     expression (head alone over white); cross: the held-out frames of another subject; audio: a sound alone, head and
     torso moving as in the avatar's own clip (for models that are driven by sound); navigation: the rest frame while
-    the model moves along each direction of its subspace (head alone over white)."""
+    the model moves along each principal axis of its subspace (head alone over white)."""
     head_model: Path
     """``head_model`` artifact that the fits were made with."""
     face_fit: Path
@@ -94,7 +94,7 @@ class Plan:
         frame_rate_hz: Of the video.
         audio: Sound and its rate in hertz, from the first frame on; None where there is none.
         head_only: Show the head alone over white.
-        direction: Direction of the subspace that each frame moves along, int32; empty but in mode navigation.
+        direction: Principal axis of the subspace that each frame moves along, int32; empty but in mode navigation.
         amount: How far, standard deviations of the training, float32; empty but in mode navigation.
         warning: What was found amiss with the driver, one sentence, or empty.
     """
@@ -231,7 +231,7 @@ def make_plan(options: Options, meta: AvatarMeta, device: torch.device) -> Plan:
 
 
 def _navigation_plan(subject: DrivingClip, n_directions: int, rate_hz: float) -> Plan:
-    """Every direction of a subspace, swept."""
+    """Every principal axis of a subspace, swept."""
     count = n_directions * len(NAVIGATION_AMOUNTS)
     signals = navigation_driving(subject, n_directions, NAVIGATION_AMOUNTS)
     return Plan(

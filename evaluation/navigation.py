@@ -1,4 +1,4 @@
-"""Step: what moving along each direction of a personal subspace changes: the expression, or the person."""
+"""Step: what moving along each principal axis of a personal subspace changes: the expression, or the person."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ def align(found: Points, wanted: Points, chosen: list[int]) -> Points:
 
 
 def draw_grid(sweep: Sweep) -> Picture:
-    """A row per direction, from the smallest amount to the largest."""
+    """A row per axis, from the smallest amount to the largest."""
     directions = np.unique(sweep.direction)
     rows, texts = [], []
     for direction in directions:
         frames = np.flatnonzero(sweep.direction == direction)
         frames = frames[np.argsort(sweep.amount[frames])]
         rows.append(tile_row(list(sweep.head[frames]), TILE_PX))
-        texts.append(f"direction {direction}")
+        texts.append(f"axis {direction}")
     labels = [
         f"{amount:+g} SD" for amount in np.sort(sweep.amount[sweep.direction == directions[0]])
     ]

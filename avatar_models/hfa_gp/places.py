@@ -17,9 +17,11 @@ class Places(nn.Module):
         n_directions: Of the subspace.
 
     Attributes:
-        mean: Mean place.
-        product: Mean of the products of its numbers.
+        mean: Mean place, in steps of the subspace (its ``reach``).
+        product: Mean of the products of its numbers, (direction, direction).
         count: Steps taken in.
+
+    Source: own.
     """
 
     mean: Tensor

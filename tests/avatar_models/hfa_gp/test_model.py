@@ -71,6 +71,7 @@ def test_the_generator_is_frozen_first_and_tuned_later(prior, toy_data):
     basis = model.subspace.basis()
     assert torch.allclose(basis @ basis.T, torch.eye(4), atol=1e-5)
     spread = model.places.product - torch.outer(model.places.mean, model.places.mean)
+    assert model.places.count > 0
     assert torch.linalg.eigvalsh(spread.double()).min() > -1e-6
 
 
