@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,6 +69,10 @@ class DriverPictures:
         if self._readable is not None and frame not in self._readable:
             raise KeyError(f"frame {frame} is not a training frame; its pixels may not be read")
         return self._cache.get(frame, lambda: self._make(frame)).float() / 255
+
+    def some(self, frames: Iterable[int]) -> Float[Tensor, "n side side 3"]:
+        """Pictures of several frames."""
+        return torch.stack([self.picture(frame) for frame in frames])
 
     def _make(self, frame: int) -> UInt8[Tensor, "side side 3"]:
         image = self._frames.read(frame).to(self._device).float()

@@ -17,6 +17,8 @@ from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_ang
 
 ORBIT_YAW_RAD = np.radians(30)
 ORBIT_PITCH_RAD = np.radians(8)
+# Pictures of another person that say how he looks on the whole.
+DRIVER_PICTURES = 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ def rest_pose(clip: DrivingClip) -> RestPose:
     )
 
 
+def spread_frames(clip: DrivingClip, count: int) -> list[int]:
+    """At most ``count`` of the valid frames of a clip (of all where none is), evenly spaced."""
+    frames = np.flatnonzero(clip.valid) if clip.valid.any() else np.arange(clip.n_frames)
+    places = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
+    return frames[places].tolist()
+
+
 def self_driving(clip: DrivingClip, frames: np.ndarray) -> Iterator[Driving]:
     """The clip's own signals in ``frames``."""
     for frame in frames:
@@ -92,8 +101,8 @@ def cross_driving(
 
     Expression and joints: the subject's rest plus the driver's change, within the head model's limits.
     Head: the driver's turn from its rest (in head axes) and its shift in metres. Torso: the driver's motion
-    from its rest frame, in shares of the image, on top of the subject's place at rest. Picture or sound: the
-    driver's, as they are.
+    from its rest frame, in shares of the image, on top of the subject's place at rest. Picture: the driver's, and
+    others spread over his clip beside it. Sound: the driver's, as it is.
 
     Args:
         subject: Whose avatar it is; both clips at the avatar's image size.
@@ -104,6 +113,9 @@ def cross_driving(
     limits = subject.head_model.expression_lower, subject.head_model.expression_upper
     torso_at_rest = subject.torso_from_reference[own.frame]
     driver_at_rest = torch.linalg.inv(driver.torso_from_reference[other.frame])
+    pictures = None
+    if driver.media.pictures is not None:
+        pictures = driver.media.pictures.some(spread_frames(driver, DRIVER_PICTURES))
     for frame in frames.tolist():
         change = driver.expression[frame] - other.expression
         expression = (own.expression + change).clamp(*limits)
@@ -116,7 +128,8 @@ def cross_driving(
         camera[:3, 3] = own.camera_from_head[:3, 3] + moved[:3, 3] - other.camera_from_head[:3, 3]
         torso = driver.torso_from_reference[frame] @ driver_at_rest @ torso_at_rest
         driving = subject.pose(own.frame, expression, joints, camera, torso)
-        yield driver.media.add_to(replace(driving, frame=frame), frame)
+        driving = replace(driving, frame=frame, driver_pictures=pictures)
+        yield driver.media.add_to(driving, frame)
 
 
 def navigation_driving(

@@ -17,7 +17,7 @@ WINDOWS = 8
 class Driving:
     """The driving signals of one frame: everything a model may read about a frame it renders.
 
-    All but the last three come from the ``face_fit`` artifact; none of these is a pixel. ``torso_from_reference``
+    All but the last four come from the ``face_fit`` artifact; none of these is a pixel. ``torso_from_reference``
     is tracked from pixels, like the head's pose, and is a driving signal like it.
 
     ``picture`` and ``sound`` are there only for models whose config says that they are driven by them
@@ -46,6 +46,9 @@ class Driving:
     picture: Float[Tensor, "side side 3"] | None = None
     """The driver's own frame, 0..1: the person over white by the matte, :data:`PICTURE_SIDE` pixels square, of
     the clip's head crop."""
+    driver_pictures: Float[Tensor, "n side side 3"] | None = None
+    """Where ``picture`` shows another person than the avatar's: pictures like it, spread over that person's clip. A model
+    takes his change relative to them, as his expression and pose are taken relative to his rest."""
     sound: Float[Tensor, "window 16 channel"] | None = None
     """Windows of audio features (``audio_features`` artifact) of the frames t - 4 … t + 3, repeated at the ends of
     the clip: :data:`WINDOWS` of them, entry 4 is the frame's own. Training and driver must have one kind of features."""

@@ -64,6 +64,13 @@ class HfaGpConfig:
     attention_start: float = 300_000 / PAPER_STEPS
     """Share of the training after which sound is averaged over neighbouring windows by attention."""
 
+    lips_alone: bool = False
+    """Driven by sound: what the fit says of training frames beside their lips is taken into account, so that the sound does
+    not learn it by heart; rendering is given neck and gaze, and takes the mean of the rest. Own."""
+    picture_noise: float = 0.0
+    """Driven by pictures: how far colour, size and place of training pictures are changed at random, as a share; 0: not at
+    all. Own."""
+
     taught_share: float = 0.0
     """Share of the training over which the driver is also taught where the prior itself has the fitted expressions of
     training frames, with a weight that falls to nothing (own priors of the subject's head model); 0: not at all. Own."""
@@ -114,6 +121,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "generator_start": 0.05,
         "attention_start": 0.4,
         "starts_at_prior": True,
+        "lips_alone": True,
+        "picture_noise": 0.1,
         "taught_share": 0.3,
         "taught_alone": 0.02,
         "mixed_precision": True,
@@ -131,6 +140,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "generator_start": 0.1,
         "attention_start": 0.4,
         "starts_at_prior": True,
+        "lips_alone": True,
+        "picture_noise": 0.1,
         "taught_share": 1.0,
         "taught_alone": 0.03,
         "driver_width": 128,
@@ -156,6 +167,13 @@ class HfaGpRgbConfig(HfaGpConfig):
     """Driven by pictures of a face."""
 
     driven_by: ClassVar[DrivenBy] = "picture"
+
+    @classmethod
+    def preset(cls, name: str) -> HfaGpConfig:
+        """The options of a preset."""
+        found = super().preset(name)
+        # On a CPU the encoder of the taught frames takes longer than all that is drawn.
+        return replace(found, taught_frames=1) if name == "tiny" else found
 
 
 @register("hfa_gp_audio")

@@ -39,6 +39,13 @@ def mapper(n_in: int, layers: int, config: HfaGpConfig) -> nn.Sequential:
     return nn.Sequential(*linear)
 
 
+def mean_and_deviation(
+    codes: Float[Tensor, "frame code"], smallest: float
+) -> tuple[Float[Tensor, " code"], Float[Tensor, " code"]]:
+    """What driving codes are standardised by; deviations are at least ``smallest``."""
+    return codes.mean(0), codes.std(0, correction=0).clamp_min(smallest)
+
+
 class ExpressionDriver(nn.Module):
     """Expression coefficients and joint rotations, each in its own standard deviations.
 
@@ -60,8 +67,9 @@ class ExpressionDriver(nn.Module):
 
     def measure(self, codes: Float[Tensor, "frame code"]) -> None:
         """Take mean and deviation of the training frames."""
-        self.code_mean.copy_(codes.mean(0))
-        self.code_std.copy_(codes.std(0, correction=0).clamp_min(_SMALLEST_STD))
+        mean, deviation = mean_and_deviation(codes, _SMALLEST_STD)
+        self.code_mean.copy_(mean)
+        self.code_std.copy_(deviation)
 
     def forward(
         self, code: Float[Tensor, "n code"], progress: float
@@ -88,6 +96,37 @@ class PictureDriver(nn.Module):
         """Places in the subspace."""
         del progress
         return self.mapper(self.encoder(picture.movedim(-1, 1)))
+
+
+def disturbed(
+    picture: Float[Tensor, "side side 3"],
+    noise: float,
+    new_side: int,
+    generator: torch.Generator,
+) -> Float[Tensor, "new_side new_side 3"]:
+    """A person over white in another light, size and place, so that these are not what a driver goes by.
+
+    Args:
+        picture: 0..1.
+        noise: Standard deviation of half the log of each channel's darkness; size and twice the shift change by up to as
+            much.
+        new_side: Of the picture that is made, pixels.
+        generator: Of the choice.
+
+    Source: own.
+    """
+    side = len(picture)
+    draw = {"generator": generator, "device": generator.device}
+    darkness = torch.exp(2 * noise * torch.randn(3, **draw)).to(picture)
+    # White, which is no part of the person, stays white.
+    changed = (1 - darkness * (1 - picture)).clamp(0, 1)
+    size, right, down = (noise * (2 * torch.rand(3, **draw) - 1)).tolist()
+    seen = round(side * (1 + size))
+    left, top = (round((side - seen + shift * side) / 2) for shift in (right, down))
+    around = (-left, left + seen - side, -top, top + seen - side)
+    cut = functional.pad(changed.movedim(-1, 0)[None], around, value=1.0)
+    made = functional.interpolate(cut, (new_side, new_side), mode="bilinear", antialias=True)
+    return made[0].movedim(0, -1)
 
 
 class SoundDriver(nn.Module):
@@ -143,3 +182,17 @@ class SoundDriver(nn.Module):
         for layer in self.attention:
             found = functional.leaky_relu(layer(found), _SOUND_LEAK)
         return torch.softmax(self.attention_linear(found[:, 0]), 1)
+
+
+def make_driver(config: HfaGpConfig, n_signals: int) -> nn.Module:
+    """The driver that the options name.
+
+    Args:
+        config: Options.
+        n_signals: Length of the driving code, or channels of the audio features.
+    """
+    if config.driven_by == "picture":
+        return PictureDriver(config)
+    if config.driven_by == "sound":
+        return SoundDriver(config, n_signals)
+    return ExpressionDriver(config, n_signals)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from avatar_models.driving_signals import Driving
 from avatar_models.triplane.framing import FramedView, to_canonical
 from avatar_models.triplane.windows import Window
 
@@ -72,3 +74,18 @@ class CanonicalLook:
     def cut(self, planes: Float[Tensor, "channel height width"]) -> Float[Tensor, "channel s s"]:
         """The frame, resampled."""
         return to_canonical(planes.movedim(0, -1), self.view).movedim(-1, 0)
+
+
+def worth_looking_at(
+    driving: Driving, head: Float[Tensor, "height width"], generator: torch.Generator
+) -> Int[Tensor, "n 2"]:
+    """Rows and columns: the landmarks, most of which lie on eyes and lips, and as many pixels of the head."""
+    width, height = driving.image_size
+    landmarks = driving.landmarks.flip(-1).round().long()
+    inside = (landmarks >= 0) & (landmarks < landmarks.new_tensor([height, width]))
+    landmarks = landmarks[inside.all(-1)]
+    pixels = head.nonzero()
+    if len(landmarks) == 0 or len(pixels) == 0:
+        return torch.cat([landmarks, pixels])
+    draw = {"generator": generator, "device": generator.device}
+    return torch.cat([landmarks, pixels[torch.randint(len(pixels), (len(landmarks),), **draw)]])

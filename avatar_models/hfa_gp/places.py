@@ -54,10 +54,42 @@ class Places(nn.Module):
 
         Source: own; principal component analysis.
         """
+        deviation, axes = self._principal(reach)
+        # Signs are a matter of chance of the computation; the largest number is taken to be positive.
+        largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+        steps = axes * torch.sign(largest) * deviation / reach.double()[:, None]
+        return steps.mT.flip(0).to(self.mean)
+
+    @torch.no_grad()
+    def within(
+        self,
+        amount: Float[Tensor, " direction"],
+        reach: Float[Tensor, " direction"],
+        deviations: float,
+    ) -> Float[Tensor, " direction"]:
+        """The place, no further out along each principal axis than so many standard deviations.
+
+        Args:
+            amount: A place.
+            reach: As for :meth:`steps`.
+            deviations: The bound. Places of a model that has not been trained are not bounded.
+
+        Source: own; as the truncation of latents in StyleGAN (Karras et al. 2019), section B.
+        """
+        if self.count == 0:
+            return amount
+        deviation, axes = self._principal(reach)
+        length = reach.double()
+        along = ((amount - self.mean).double() * length) @ axes
+        bound = deviations * deviation
+        kept = along.clamp(-bound, bound)
+        if torch.equal(kept, along):
+            return amount
+        return self.mean + (axes @ kept / length).to(amount)
+
+    def _principal(self, reach: Tensor) -> tuple[Tensor, Tensor]:
+        """Standard deviations in the latents, the shortest first, and their axes (direction, axis)."""
         mean, product, length = self.mean.double(), self.product.double(), reach.double()
         spread = (product - torch.outer(mean, mean)) * torch.outer(length, length)
         variance, axes = torch.linalg.eigh(spread)
-        # Signs are a matter of chance of the computation; the largest number is taken to be positive.
-        largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
-        steps = axes * torch.sign(largest) * variance.clamp_min(0).sqrt() / length[:, None]
-        return steps.mT.flip(0).to(self.mean)
+        return variance.clamp_min(0).sqrt(), axes
