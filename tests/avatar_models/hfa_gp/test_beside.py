@@ -37,7 +37,7 @@ def prior(tmp_path):
 
 def options(prior, *more):
     settings = ("steps=8", "max_minutes=0", "directions=4", "patch=16", "driver_width=16")
-    return make_config(NAME, "tiny", [f"prior={prior}", *settings, *more])
+    return make_config(NAME, "tiny", [f"prior={prior}", "lips_alone=true", *settings, *more])
 
 
 def lips_of(clip, frames):
