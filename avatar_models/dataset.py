@@ -92,6 +92,12 @@ class DrivingClip:
         return self.expression.shape[0]
 
     @property
+    def usable_frames(self) -> Int[Tensor, " usable"]:
+        """Frames whose pose was found; all where none was; on the CPU."""
+        found = self.valid if self.valid.any() else np.ones_like(self.valid)
+        return torch.from_numpy(np.flatnonzero(found))
+
+    @property
     def code(self) -> Float[Tensor, "frame code"]:
         """Driving codes of all frames: expression coefficients, then joint rotations in radians."""
         return torch.cat([self.expression, self.joint_rotation.flatten(1)], -1)
@@ -261,10 +267,7 @@ class SubjectData:
 
     def spread_train_frames(self, count: int) -> list[int]:
         """At most ``count`` of the training frames, evenly spaced."""
-        if len(self.train_frames) <= count:
-            return self.train_frames.tolist()
-        places = torch.linspace(0, len(self.train_frames) - 1, count).round().long()
-        return self.train_frames[places].tolist()
+        return evenly_spaced(self.train_frames, count)
 
     def image(self, frame: int) -> Float[Tensor, "height width 3"]:
         """A training image, 0..1, over its own background.
@@ -319,6 +322,13 @@ class SubjectData:
             self.image_size,
         )
         return (region * 255).round().to(torch.uint8)
+
+
+def evenly_spaced(frames: Int[Tensor, " frame"], count: int) -> list[int]:
+    """At most ``count`` of some frames, the first and the last among them."""
+    if len(frames) <= count:
+        return frames.tolist()
+    return frames[torch.linspace(0, len(frames) - 1, count).round().long()].tolist()
 
 
 def resize_similarity(

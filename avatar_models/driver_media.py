@@ -71,7 +71,11 @@ class DriverPictures:
         return self._cache.get(frame, lambda: self._make(frame)).float() / 255
 
     def some(self, frames: Iterable[int]) -> Float[Tensor, "n side side 3"]:
-        """Pictures of several frames."""
+        """Pictures of several frames, 0..1.
+
+        Raises:
+            KeyError: the pixels of one may not be read.
+        """
         return torch.stack([self.picture(frame) for frame in frames])
 
     def _make(self, frame: int) -> UInt8[Tensor, "side side 3"]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from avatar_models.dataset import DrivingClip
+from avatar_models.dataset import DrivingClip, evenly_spaced
 from avatar_models.driver_media import DriverMedia
 from avatar_models.driving_signals import Driving
 from head_geometry.rotations import axis_angle_from_matrix, matrix_from_axis_angle
@@ -40,8 +40,8 @@ class RestPose:
 
 def rest_pose(clip: DrivingClip) -> RestPose:
     """Neutral expression and pose of a clip, from its valid frames (from all where none is)."""
-    frames = np.flatnonzero(clip.valid) if clip.valid.any() else np.arange(clip.n_frames)
-    chosen = torch.from_numpy(frames).to(clip.device)
+    frames = clip.usable_frames
+    chosen = frames.to(clip.device)
     camera = clip.camera_from_head[chosen]
     u, _, vh = torch.linalg.svd(camera[:, :3, :3].sum(0))
     # A proper rotation even where the sum is nearly singular.
@@ -57,13 +57,6 @@ def rest_pose(clip: DrivingClip) -> RestPose:
         camera_from_head,
         int(frames[int(angle.argmin())]),
     )
-
-
-def spread_frames(clip: DrivingClip, count: int) -> list[int]:
-    """At most ``count`` of the valid frames of a clip (of all where none is), evenly spaced."""
-    frames = np.flatnonzero(clip.valid) if clip.valid.any() else np.arange(clip.n_frames)
-    places = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)
-    return frames[places].tolist()
 
 
 def self_driving(clip: DrivingClip, frames: np.ndarray) -> Iterator[Driving]:
@@ -115,7 +108,8 @@ def cross_driving(
     driver_at_rest = torch.linalg.inv(driver.torso_from_reference[other.frame])
     pictures = None
     if driver.media.pictures is not None:
-        pictures = driver.media.pictures.some(spread_frames(driver, DRIVER_PICTURES))
+        spread = evenly_spaced(driver.usable_frames, DRIVER_PICTURES)
+        pictures = driver.media.pictures.some(spread)
     for frame in frames.tolist():
         change = driver.expression[frame] - other.expression
         expression = (own.expression + change).clamp(*limits)
@@ -168,7 +162,7 @@ def sound_driving(subject: DrivingClip, sound: DriverMedia, count: int) -> Itera
     """
     rest = rest_pose(subject)
     # A head model may open its mouth with a joint (FLAME's).
-    jaw = [index for index, name in enumerate(subject.head_model.joint_name) if name == "jaw"]
+    jaw = subject.head_model.jaw_joints
     for index, frame in enumerate(there_and_back(subject.n_frames, count).tolist()):
         joints = subject.joint_rotation[frame].clone()
         joints[jaw] = rest.joint_rotation[jaw]

@@ -279,6 +279,11 @@ class HeadModel:
         trust[[point for point in landmarks.outline if point != landmarks.chin]] = 0
         return LandmarkPlaces(self.sparse68_face, self.sparse68_barycentric, trust)
 
+    @property
+    def jaw_joints(self) -> list[int]:
+        """Indices of joints that open the mouth; empty where expressions alone do."""
+        return [index for index, name in enumerate(self.joint_name) if name == "jaw"]
+
     def landmark_points(
         self, vertices: Float[Tensor, "*batch vertex 3"], landmarks: LandmarkSet
     ) -> Float[Tensor, "*batch landmark 3"]:

@@ -1,6 +1,8 @@
-"""A generator that is small enough for tests, in the published layout."""
+"""Generators that are small enough for tests: in the published layout, and like the project's own priors."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from avatar_models.triplane.layout import Layout
 
@@ -18,4 +20,14 @@ TINY = Layout(
     neural_side=6,
     coarse_samples=6,
     fine_samples=5,
+)
+
+OWN = replace(
+    TINY,
+    feature_channels=3,
+    image_side=32,
+    neural_side=32,
+    ray_bounds="box",
+    plane_axes="orthogonal",
+    units_per_metre=2.5,
 )

@@ -23,6 +23,7 @@ from avatar_models.triplane.layout import Layout
 from avatar_models.triplane.weights import load_generator
 
 LOGGER = logging.getLogger(__name__)
+_MOST_NOISE = 0.5
 
 
 def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
@@ -36,6 +37,10 @@ def build_model(config: HfaGpConfig, data: SubjectData) -> HfaGp:
         raise InputError(
             f"directions is {config.directions}, but the clip has only {len(data.train_frames)} training frames to tell "
             f"them apart; set directions to {max(1, len(data.train_frames) // 2)} or give a longer clip"
+        )
+    if not 0 <= config.picture_noise <= _MOST_NOISE:
+        raise InputError(
+            f"picture_noise is {config.picture_noise}, but it is a share of the picture; choose 0 to {_MOST_NOISE}"
         )
     generator = load_generator(prior_file(config.prior))
     if generator.layout.ray_bounds == "published":

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_layout import TINY
+from small_layout import OWN
 
 from avatar_models.avatar_file import build_model
 from avatar_models.hfa_gp.beside import BesideLips
@@ -17,15 +17,6 @@ from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.weights import save_generator
 
 NAME = "hfa_gp_audio"
-OWN = replace(
-    TINY,
-    feature_channels=3,
-    image_side=32,
-    neural_side=32,
-    ray_bounds="box",
-    plane_axes="orthogonal",
-    units_per_metre=2.5,
-)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_layout import TINY
+from small_layout import OWN
 
 from artifacts.errors import InputError
 from artifacts.kinds import RENDER
@@ -27,15 +27,6 @@ from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.weights import KNOWN, load_generator, save_generator
 
 NAME = "hfa_gp_3dmm"
-OWN = replace(
-    TINY,
-    feature_channels=3,
-    image_side=32,
-    neural_side=32,
-    ray_bounds="box",
-    plane_axes="orthogonal",
-    units_per_metre=2.5,
-)
 PUBLISHED = replace(OWN, ray_bounds="published", plane_axes="published", units_per_metre=2.7)
 
 
@@ -266,3 +257,14 @@ def test_a_prior_of_another_head_model_teaches_nothing(toy_data, tmp_path, caplo
         model = build_model(NAME, options(prior, "taught_share=1.0"), toy_data)
     assert "not taught" in caplog.text
     assert model.training_losses(toy_data, 0.0, torch.Generator())["taught"] == 0
+
+
+def test_a_pose_is_not_taught_to_explain_an_expression(toy_data_of, tmp_path):
+    data = toy_data_of("hfa_gp_audio")
+    prior = knowing_prior(tmp_path / "p.safetensors", data.head_model)
+    words = [f"prior={prior}", "directions=4", "lips_alone=true"]
+    model = build_model("hfa_gp_audio", make_config("hfa_gp_audio", "tiny", words), data)
+    model._taught_loss(data, 0.0, torch.Generator()).backward()
+    slope = model.beside.linear.weight.grad
+    assert slope[:, ~model.beside.is_given].abs().max() > 0
+    assert slope[:, model.beside.is_given].abs().max() == 0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
-from small_layout import TINY
+from small_layout import OWN
 
+from artifacts.errors import InputError
 from avatar_models.avatar_file import build_model
-from avatar_models.driving import cross_driving, spread_frames
+from avatar_models.dataset import evenly_spaced
+from avatar_models.driving import cross_driving
 from avatar_models.hfa_gp.drivers import disturbed
 from avatar_models.hfa_gp.places import Places
 from avatar_models.registry import make_config
@@ -17,15 +17,6 @@ from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.weights import save_generator
 
 NAME = "hfa_gp_rgb"
-OWN = replace(
-    TINY,
-    feature_channels=3,
-    image_side=32,
-    neural_side=32,
-    ray_bounds="box",
-    plane_axes="orthogonal",
-    units_per_metre=2.5,
-)
 
 
 def model_of(data, tmp_path, *more):
@@ -79,7 +70,7 @@ def test_another_person_moves_it_as_far_as_he_moves_himself(toy_data_of, toy_cli
     model = model_of(data, tmp_path)
     subject, driver = toy_clip_of(NAME), toy_clip_of(NAME)
     (crossed,) = cross_driving(subject, driver, torch.tensor([17]).numpy())
-    shown = spread_frames(driver, 16)
+    shown = evenly_spaced(driver.usable_frames, 16)
     assert torch.equal(crossed.driver_pictures, driver.media.pictures.some(shown))
     with torch.no_grad():
         mean = model.driver(crossed.driver_pictures, 1.0).mean(0)
@@ -96,7 +87,7 @@ def test_pictures_are_spread_over_the_valid_frames(toy_clip_of, count):
     clip = toy_clip_of(NAME)
     clip.valid = clip.valid.copy()
     clip.valid[:5] = False
-    frames = spread_frames(clip, count)
+    frames = evenly_spaced(clip.usable_frames, count)
     assert len(frames) == len(set(frames)) == min(count, 15)
     assert min(frames) == 5
     assert count == 1 or max(frames) == clip.n_frames - 1
@@ -113,3 +104,22 @@ def test_pictures_are_disturbed_in_training_alone(toy_data_of, toy_clip_of, tmp_
     driving = toy_clip_of(NAME).driving(3)
     with torch.no_grad():
         assert torch.equal(model.amount(driving), model.amount(driving))
+
+
+def test_a_picture_leads_no_further_than_the_training_has_been(toy_data_of, toy_clip_of, tmp_path):
+    model = model_of(toy_data_of(NAME), tmp_path)
+    driving = toy_clip_of(NAME).driving(3)
+    with torch.no_grad():
+        free = model.amount(driving)
+        # A training that has hardly moved, far away from there.
+        model.places.take(free + 5.0 + 1e-2 * torch.randn(500, 4))
+        kept = model.amount(driving)
+    spread = model.places.steps(model.subspace.reach).norm(dim=1).sum()
+    assert not torch.equal(kept, free)
+    assert (kept - model.places.mean).norm() < 4 * spread
+
+
+@pytest.mark.parametrize("noise", ["-0.1", "2", "nan"])
+def test_noise_that_leaves_no_picture_is_refused(toy_data_of, tmp_path, noise):
+    with pytest.raises(InputError, match=r"picture_noise is .* choose 0 to 0\.5"):
+        model_of(toy_data_of(NAME), tmp_path, f"picture_noise={noise}")
