@@ -65,11 +65,14 @@ class HfaGpConfig:
     """Share of the training after which sound is averaged over neighbouring windows by attention."""
 
     lips_alone: bool = False
-    """Driven by sound: what the fit says of training frames beside their lips is taken into account, so that the sound does
-    not learn it by heart; rendering is given pose, neck and gaze, and takes the mean of the rest. Own."""
+    """Driven by sound: training frames are drawn by their fit, and the sound is taught the shape of the fit's lips and nothing
+    else; rendering is given pose, neck and gaze, and takes the mean of lids and brows. Own."""
     picture_noise: float = 0.0
     """Driven by pictures: how far colour, size and place of training pictures are changed at random, as a share, at most
     0.5; 0: not at all. Own."""
+    sound_noise: float = 0.0
+    """Driven by sound: white noise on the features of training frames, in standard deviations of each channel, by which
+    features are standardised then; 0: neither. Own."""
 
     taught_share: float = 0.0
     """Share of the training over which the driver is also taught where the prior itself has the fitted expressions of
@@ -180,3 +183,10 @@ class HfaGpAudioConfig(HfaGpConfig):
     """Driven by sound."""
 
     driven_by: ClassVar[DrivenBy] = "sound"
+
+    @classmethod
+    def preset(cls, name: str) -> HfaGpConfig:
+        """The options of a preset."""
+        found = super().preset(name)
+        # A sound that is taught by pixels knows each frame by heart after eighteen seconds, see LipPlaces.
+        return found if name == "paper" else replace(found, lips_alone=True, sound_noise=0.5)

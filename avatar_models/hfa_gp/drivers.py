@@ -18,21 +18,24 @@ from avatar_models.triplane.layers import EqualisedLinear
 _SMALLEST_STD = 0.02
 # Where the subspace starts at the prior, a driver that has learnt nothing yet moves it by this many of its deviations.
 _FIRST_AMOUNT = 0.1
+# Nor is a channel of audio features that hardly ever sounds.
+_SMALLEST_SOUND = 1e-3
 _SOUND_LEAK = 0.02
 _SOUND_SIZE = 64
 
 
-def mapper(n_in: int, layers: int, config: HfaGpConfig) -> nn.Sequential:
+def mapper(n_in: int, layers: int, config: HfaGpConfig, n_out: int | None = None) -> nn.Sequential:
     """Equalised linear layers without activation between them, to places in the subspace.
 
     Args:
         n_in: Numbers that they read.
         layers: Before the last one.
         config: Sizes.
+        n_out: Numbers that they give; None: one of each direction.
 
     Source: HFA-GP (CVPR 2023), published networks.
     """
-    sizes = [n_in, *[config.driver_width] * layers, config.directions]
+    sizes = [n_in, *[config.driver_width] * layers, n_out or config.directions]
     linear = [EqualisedLinear(one, two) for one, two in pairwise(sizes)]
     if config.starts_at_prior:
         linear[-1].weight.data.mul_(_FIRST_AMOUNT)
@@ -135,12 +138,22 @@ class SoundDriver(nn.Module):
     Args:
         config: Sizes, and when the attention begins.
         n_channels: Of the audio features.
+        n_out: Numbers that it gives; None: one of each direction.
+
+    Attributes:
+        sound_mean: What features are standardised by, (channel,); 0 and 1 where they are taken as they are.
+        sound_std: The same.
 
     Source: HFA-GP, audio driver; networks of AD-NeRF (Guo et al. 2021), section 3.2.
     """
 
-    def __init__(self, config: HfaGpConfig, n_channels: int) -> None:
+    sound_mean: Tensor
+    sound_std: Tensor
+
+    def __init__(self, config: HfaGpConfig, n_channels: int, n_out: int | None = None) -> None:
         super().__init__()
+        self.register_buffer("sound_mean", torch.zeros(n_channels))
+        self.register_buffer("sound_std", torch.ones(n_channels))
         self.attention_start, self.n_channels = config.attention_start, n_channels
         sizes = (n_channels, 32, 32, 64, _SOUND_SIZE)
         self.convolutions = nn.ModuleList(
@@ -152,21 +165,39 @@ class SoundDriver(nn.Module):
             nn.Conv1d(one, two, 3, padding=1) for one, two in pairwise(sizes)
         )
         self.attention_linear = nn.Linear(WINDOWS, WINDOWS)
-        self.mapper = mapper(_SOUND_SIZE, config.expression_layers, config)
+        self.mapper = mapper(_SOUND_SIZE, config.expression_layers, config, n_out)
 
     def forward(
         self, sound: Float[Tensor, "n window 16 channel"], progress: float
-    ) -> Float[Tensor, "n direction"]:
-        """Places in the subspace.
+    ) -> Float[Tensor, "n number"]:
+        """Places in the subspace, or what else is wanted of it.
 
         Args:
             sound: Of each moment the windows around its own, which is the fifth of eight.
             progress: Share of the training done; 1 when rendering.
         """
+        sound = (sound - self.sound_mean) / self.sound_std
         if progress < self.attention_start:
             return self.mapper(self.embed(sound[:, WINDOWS // 2]))
         embedded = self.embed(sound.flatten(0, 1)).unflatten(0, sound.shape[:2])
         return self.mapper((self.attend(embedded)[:, None] @ embedded)[:, 0])
+
+    def measure(self, sound: Float[Tensor, "frame 16 channel"]) -> None:
+        """Standardise features by mean and deviation of the training frames' own windows."""
+        mean, deviation = mean_and_deviation(sound.flatten(0, 1), _SMALLEST_SOUND)
+        self.sound_mean.copy_(mean)
+        self.sound_std.copy_(deviation)
+
+    def with_noise(self, sound: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+        """Sound with white noise on its features.
+
+        Args:
+            sound: Windows of training frames, (..., channel).
+            noise: Deviation of the noise, in :attr:`sound_std`.
+            generator: Of the noise.
+        """
+        draw = {"generator": generator, "device": generator.device}
+        return sound + noise * self.sound_std * torch.randn(sound.shape, **draw).to(sound)
 
     def embed(self, windows: Float[Tensor, "window 16 channel"]) -> Float[Tensor, "window 64"]:
         """Each window by itself."""
@@ -184,15 +215,16 @@ class SoundDriver(nn.Module):
         return torch.softmax(self.attention_linear(found[:, 0]), 1)
 
 
-def make_driver(config: HfaGpConfig, n_signals: int) -> nn.Module:
+def make_driver(config: HfaGpConfig, n_signals: int, n_told: int | None = None) -> nn.Module:
     """The driver that the options name.
 
     Args:
         config: Options.
         n_signals: Length of the driving code, or channels of the audio features.
+        n_told: Numbers that a sound says; None: a place in the subspace.
     """
     if config.driven_by == "picture":
         return PictureDriver(config)
     if config.driven_by == "sound":
-        return SoundDriver(config, n_signals)
+        return SoundDriver(config, n_signals, n_told)
     return ExpressionDriver(config, n_signals)

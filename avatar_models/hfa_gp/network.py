@@ -13,10 +13,10 @@ from torch.nn import functional
 from artifacts.errors import InputError
 from avatar_models.background import BackgroundLayer
 from avatar_models.dataset import DrivingClip, SubjectData
-from avatar_models.hfa_gp.beside import BesideLips
 from avatar_models.hfa_gp.config import HfaGpConfig
 from avatar_models.hfa_gp.detail import PersonalDetail
 from avatar_models.hfa_gp.drivers import SoundDriver, disturbed, make_driver
+from avatar_models.hfa_gp.lips import LIP_SHAPES, LipPlaces
 from avatar_models.hfa_gp.looks import CanonicalLook, Look, WindowLook, worth_looking_at
 from avatar_models.hfa_gp.places import Places
 from avatar_models.hfa_gp.subspace import PersonalSubspace
@@ -54,7 +54,7 @@ class HfaGp(AvatarModel):
         n_codes: Length of the driving code.
 
     Attributes:
-        beside: What frames show beside the lips, for a driver by sound; None without.
+        lip_places: Places by lips and what is beside them, where the driver by sound says lips alone; None without.
         places: Where in the subspace the last steps have been.
         detail: What the person's own volume adds to the planes; None without.
 
@@ -75,10 +75,11 @@ class HfaGp(AvatarModel):
         self.generator = generator
         layout = generator.layout
         self.subspace = PersonalSubspace(config.directions, layout.n_latents, layout.w_dim)
-        self.driver = make_driver(config, n_signals)
-        self.beside = None
+        self.lip_places = None
         if config.lips_alone and config.driven_by == "sound":
-            self.beside = BesideLips(n_codes, config.directions)
+            self.lip_places = LipPlaces(n_codes, config.directions)
+        n_told = None if self.lip_places is None else LIP_SHAPES
+        self.driver = make_driver(config, n_signals, n_told)
         self.torso, self.background = torso, background
         self.detail = None
         if config.detail_lr > 0:
@@ -90,8 +91,8 @@ class HfaGp(AvatarModel):
         self._amounts: list[Tensor] = []
         # Where the prior has the expressions of the training frames; not a part of the avatar.
         self._taught: Tensor | None = None
-        # What training frames show beside the lips; neither.
-        self._codes_beside: Tensor | None = None
+        # Lips of the training frames and what they show beside; neither.
+        self._fitted: Tensor | None = None
         # Some pictures of a driver who is another person, and his mean place.
         self._other: tuple[Tensor, Tensor] | None = None
         self.places = Places(config.directions)
@@ -100,8 +101,8 @@ class HfaGp(AvatarModel):
         """Driver and subspace, the generator and the torso's texture, each at its own rate."""
         config = self.config
         personal = [*self.driver.parameters(), *self.subspace.parameters()]
-        if self.beside is not None:
-            personal += self.beside.parameters()
+        if self.lip_places is not None:
+            personal += self.lip_places.parameters()
         drawing = [
             parameter
             for name, parameter in self.generator.named_parameters()
@@ -146,13 +147,13 @@ class HfaGp(AvatarModel):
         around = latents - latents.mean(0)
         places = around @ self.subspace.basis().T / self.subspace.reach
         self._taught = places
-        if self.beside is not None and self._codes_beside is not None:
-            self.beside.start_at(self._codes_beside, places)
+        if self.lip_places is not None and self._fitted is not None:
+            self.lip_places.start_at(self._fitted, places)
 
-    def see_beside_lips(self, clip: DrivingClip, frames: Int[Tensor, " frame"]) -> None:
-        """Have what training frames show beside the lips explained by their fit, where that is wanted."""
-        if self.beside is not None:
-            self._codes_beside = self.beside.measure(clip, frames)
+    def see_lips(self, clip: DrivingClip, frames: Int[Tensor, " frame"]) -> None:
+        """Have training frames drawn by their fit and the driver taught their lips, where that is wanted."""
+        if self.lip_places is not None:
+            self._fitted = self.lip_places.measure(clip, frames)
 
     def amount(self, driving: Driving) -> Float[Tensor, " direction"]:
         """Place of a moment in the subspace: the driver's, or one along the principal axes of the training's places."""
@@ -160,8 +161,8 @@ class HfaGp(AvatarModel):
         if driving.navigation is not None:
             return self.places.mean + driving.navigation @ self.places.steps(reach)
         place = self.driver(self._signal(driving)[None], 1.0)[0]
-        if self.beside is not None:
-            place = place + self.beside.of_moment(driving)
+        if self.lip_places is not None:
+            place = self.lip_places.of_moment(place, driving)
         if driving.driver_pictures is not None:
             place = self.places.mean + place - self._place_of_other(driving.driver_pictures)
         if self.config.driven_by == "expression":
@@ -185,11 +186,11 @@ class HfaGp(AvatarModel):
     ) -> dict[str, Float[Tensor, ""]]:
         """Losses of one frame: head over torso against the person, and the head's own share of the matte."""
         config = self.config
-        taught = self._taught_loss(data, progress, generator)
+        taught = self._taught_losses(data, progress, generator)
         if self._taught is not None and progress < config.taught_alone:
             nothing = torch.zeros((), device=data.device)
             return {
-                "taught": taught,
+                **taught,
                 "colour": nothing,
                 self.perceptual.name: nothing,
                 "opacity": nothing,
@@ -202,10 +203,11 @@ class HfaGp(AvatarModel):
         with self._lock:
             driving = data.driving(frame)
             truth = true_layers(data, frame)
-        signal = self._disturbed(self._signal(driving), generator)
-        amount = self.driver(signal[None], progress)[0]
-        if self.beside is not None and self._codes_beside is not None:
-            amount = amount + self.beside(self._codes_beside[place, None])[0]
+        if self.lip_places is not None and self._fitted is not None:
+            amount = self.lip_places(self._fitted[place, None])[0]
+        else:
+            signal = self._disturbed(self._signal(driving), generator)
+            amount = self.driver(signal[None], progress)[0]
         looks = self._looks(driving, truth[4], generator)
         colour, opacity = self._draw(amount, looks, generator)
         behind = torch.cat([layer.movedim(-1, 0) for layer in self._torso(driving)])
@@ -221,24 +223,51 @@ class HfaGp(AvatarModel):
         with self._lock:
             self._amounts.append(amount.detach())
         return {
-            "taught": taught,
+            **taught,
             # Squared error of colours in -1..1.
             "colour": 4 * (person - target).square().mean(),
             self.perceptual.name: config.perceptual_weight * self.perceptual(person, target),
             "opacity": config.opacity_weight * missing.mean(),
         }
 
-    def _taught_loss(
+    def _taught_losses(
         self, data: SubjectData, progress: float, generator: torch.Generator
-    ) -> Float[Tensor, ""]:
-        """How far the driver is from where the prior has the expressions of some frames, while it is taught that."""
-        config = self.config
-        if self._taught is None or progress >= config.taught_share:
-            return torch.zeros((), device=data.device)
+    ) -> dict[str, Float[Tensor, ""]]:
+        """What is taught without pictures: where the prior has the expressions of some frames, and their lips.
+
+        The weight of the first falls to nothing. The lips are all that a driver of :class:`LipPlaces` ever learns.
+        """
+        config, taught = self.config, self._taught
+        weight = 0.0
+        if taught is not None and progress < config.taught_share:
+            weight = 1 - progress / config.taught_share
         draw = {"generator": generator, "device": generator.device}
-        chosen = torch.randint(len(data.train_frames), (config.taught_frames,), **draw).tolist()
-        frames = data.train_frames[chosen].tolist()
-        clip = data.clip
+        chosen = torch.randint(len(data.train_frames), (config.taught_frames,), **draw)
+        lips: dict[str, Float[Tensor, ""]] = {}
+        if self.lip_places is not None and self._fitted is not None:
+            numbers = self._fitted[chosen]
+            told = self.driver(self._disturbed_signals(data, chosen, generator), progress)
+            lips = {"lips": self.lip_places.lip_error(told, numbers)}
+            places = self.lip_places.of_expression(numbers)
+        elif weight > 0:
+            places = self.driver(self._disturbed_signals(data, chosen, generator), progress)
+        else:
+            places = None
+        if places is None or taught is None:
+            return {"taught": torch.zeros((), device=data.device), **lips}
+        return {"taught": weight * functional.mse_loss(places, taught[chosen]), **lips}
+
+    def _disturbed_signals(
+        self, data: SubjectData, chosen: Int[Tensor, " n"], generator: torch.Generator
+    ) -> Tensor:
+        """What the driver reads of some training frames.
+
+        Args:
+            data: The clip.
+            chosen: Indices into its ``train_frames``.
+            generator: Of the disturbance.
+        """
+        clip, frames = data.clip, data.train_frames[chosen.to(data.train_frames.device)].tolist()
         with self._lock:
             # Drivers read neither camera nor mesh: those of one frame do for all, and take long to make.
             one, codes = clip.tracked(frames[0]), clip.code
@@ -246,19 +275,16 @@ class HfaGp(AvatarModel):
                 self._signal(clip.media.add_to(replace(one, code=codes[frame]), frame))
                 for frame in frames
             ]
-        signals = [self._disturbed(signal, generator) for signal in signals]
-        found = self.driver(torch.stack(signals), progress)
-        if self.beside is not None and self._codes_beside is not None:
-            found = found + self.beside.of_expression(self._codes_beside[chosen])
-        weight = 1 - progress / config.taught_share
-        return weight * functional.mse_loss(found, self._taught[chosen])
+        return torch.stack([self._disturbed(signal, generator) for signal in signals])
 
     def _disturbed(self, signal: Tensor, generator: torch.Generator) -> Tensor:
-        """A driver's signal as it might have been filmed otherwise; only pictures are changed."""
-        noise = self.config.picture_noise
-        if self.config.driven_by != "picture" or noise == 0:
-            return signal
-        return disturbed(signal, noise, self.config.picture_side, generator)
+        """A driver's signal as it might have been filmed or recorded otherwise; expressions are not changed."""
+        config = self.config
+        if config.driven_by == "picture" and config.picture_noise > 0:
+            return disturbed(signal, config.picture_noise, config.picture_side, generator)
+        if isinstance(self.driver, SoundDriver) and config.sound_noise > 0:
+            return self.driver.with_noise(signal, config.sound_noise, generator)
+        return signal
 
     @torch.no_grad()
     def after_step(self) -> None:

@@ -264,7 +264,11 @@ def test_a_pose_is_not_taught_to_explain_an_expression(toy_data_of, tmp_path):
     prior = knowing_prior(tmp_path / "p.safetensors", data.head_model)
     words = [f"prior={prior}", "directions=4", "lips_alone=true"]
     model = build_model("hfa_gp_audio", make_config("hfa_gp_audio", "tiny", words), data)
-    model._taught_loss(data, 0.0, torch.Generator()).backward()
-    slope = model.beside.linear.weight.grad
-    assert slope[:, ~model.beside.is_given].abs().max() > 0
-    assert slope[:, model.beside.is_given].abs().max() == 0
+    # Nothing is drawn yet.
+    losses = model.training_losses(data, 0.0, torch.Generator())
+    losses["taught"].backward()
+    slope = model.lip_places.linear.weight.grad
+    lips, beside = slope[:, :8], slope[:, 8:]
+    assert lips.abs().max() > 0
+    assert beside[:, ~model.lip_places.is_given].abs().max() > 0
+    assert beside[:, model.lip_places.is_given].abs().max() == 0
