@@ -82,7 +82,7 @@ class LipPlaces(nn.Module):
 
         Each shape counts as much as it moves the lips: the small ones, of which a sound says little, are else learnt by
         heart as eagerly as the opening. (Four blocks of the training frames of obama_20s left out in turn: error of the
-        lips .84 of their movement instead of .96; with :attr:`HfaGpConfig.sound_noise` .81.)
+        lips .80 of their movement instead of .96; ``benchmarks/sound_lips.py``.)
 
         Args:
             told: What a driver takes for the lips.
@@ -189,7 +189,7 @@ def _principal_shapes(
 
     And how much of the lips' variance each is, 1 on average.
     """
-    lips = torch.cat([_lips(clip, some) for some in frames.split(_CHUNK)])
+    lips = torch.cat([fitted_lips(clip, some) for some in frames.split(_CHUNK)])
     shapes, deviation, _ = torch.linalg.svd(lips - lips.mean(0), full_matrices=False)
     deviation = deviation / len(frames) ** 0.5
     count = int((deviation[:LIP_SHAPES] > _SMALLEST_SHAPE_M).sum())
@@ -200,8 +200,8 @@ def _principal_shapes(
     return found, share
 
 
-def _lips(clip: DrivingClip, frames: Int[Tensor, " frame"]) -> Float[Tensor, "frame entry"]:
-    """Lips as expression and jaw shape them: neck and head do not move them within the face."""
+def fitted_lips(clip: DrivingClip, frames: Int[Tensor, " frame"]) -> Float[Tensor, "frame entry"]:
+    """Coordinates of the lips as expression and jaw shape them, metres: neck and head do not move them within the face."""
     jaw = clip.head_model.jaw_joints
     joints = torch.zeros_like(clip.joint_rotation[frames])
     joints[:, jaw] = clip.joint_rotation[frames][:, jaw]
