@@ -33,3 +33,11 @@ rule all:
         "results/tables/scores.md",
         "results/report/index.html",
         "results/licences.md",
+
+
+onerror:
+    make_partial_tables()
+
+
+onsuccess:
+    remove_partial_tables()

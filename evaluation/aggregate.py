@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,7 +10,6 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from artifacts.errors import InputError
 from artifacts.kinds import SCORES
 from artifacts.store import read_artifact
 from evaluation.metric_names import metric_info, sort_key
@@ -51,35 +50,24 @@ class ScoredRender:
         return self.arrays["driver_frame"][valid], values[valid]
 
 
-def pair_names(
-    scores: Sequence[Path], subjects: Sequence[str], models: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Subject and model of each score file.
+def scores_path(pattern: str, subject: str, model: str) -> Path:
+    """Path of a ``scores`` artifact: ``{subject}`` and ``{model}`` in ``pattern`` stand for the names."""
+    return Path(pattern.replace("{subject}", subject).replace("{model}", model))
 
-    The three lists run side by side; or ``subjects`` and ``models`` hold each name once and ``scores`` runs
-    through their product, all models of the first subject first.
+
+def read_scores(pattern: str, pairs: Sequence[tuple[str, str]]) -> list[ScoredRender]:
+    """The ``scores`` artifacts of some subjects and models.
+
+    Args:
+        pattern: As for :func:`scores_path`.
+        pairs: Subject and model of each.
 
     Raises:
-        InputError: the lengths fit neither.
+        InputError: one is not there or cannot be read.
     """
-    if len(scores) == len(subjects) == len(models):
-        return list(zip(subjects, models, strict=True))
-    if len(scores) == len(subjects) * len(models):
-        return [(subject, model) for subject in subjects for model in models]
-    raise InputError(
-        f"{len(scores)} score files do not go with {len(subjects)} subjects and {len(models)} models; "
-        "give one subject and one model for each file"
-    )
-
-
-def read_scores(
-    scores: Sequence[Path], subjects: Sequence[str], models: Sequence[str]
-) -> list[ScoredRender]:
-    """Read all ``scores`` artifacts; names are paired as in :func:`pair_names`."""
-    names = pair_names(scores, subjects, models)
     return [
-        ScoredRender(subject, model, read_artifact(path, SCORES))
-        for path, (subject, model) in zip(scores, names, strict=True)
+        ScoredRender(subject, model, read_artifact(scores_path(pattern, subject, model), SCORES))
+        for subject, model in pairs
     ]
 
 
@@ -93,18 +81,44 @@ def names_in(table: pd.DataFrame, column: str) -> list[str]:
     return list(dict.fromkeys(str(value) for value in table[column].tolist()))
 
 
-def long_table(renders: Sequence[ScoredRender], split: str, seed: int = 0) -> pd.DataFrame:
+def long_table(
+    renders: Sequence[ScoredRender],
+    split: str,
+    seed: int = 0,
+    absent: Mapping[tuple[str, str], str] | None = None,
+) -> pd.DataFrame:
     """One row per subject, model and metric (:data:`COLUMNS`), then the means over subjects.
 
     Metrics with a value per frame: mean over the valid frames, ``n`` of them, 95 % block bootstrap.
     Metrics with one value per clip: that value, no interval. Metrics that could not be computed: an empty
     value and the reason in ``note``.
+
+    Args:
+        renders: What has scores.
+        split: Name of their split.
+        seed: Of the bootstrap.
+        absent: Subjects and models without any scores, and why. They get a row for every metric of the others; means are
+            over the subjects that have scores of all models.
     """
     rows = [row for render in renders for row in _rows(render, seed)]
+    metrics = dict.fromkeys(row["metric"] for row in rows)
+    absent = absent or {}
+    rows += [
+        {"subject": subject, "model": model, "metric": metric}
+        | _row(np.nan, np.nan, np.nan, 0, f"missing: {reason}")
+        for (subject, model), reason in absent.items()
+        for metric in metrics
+    ]
     table = pd.DataFrame(rows)
     table["split"] = split
-    if len(names_in(table, "subject")) > 1:
-        table = pd.concat([table, _means_over_subjects(table, split, seed)], ignore_index=True)
+    lacking = sorted({subject for subject, _ in absent})
+    whole = cast(pd.DataFrame, table[~table["subject"].isin(lacking)])
+    if len(names_in(whole, "subject")) > 1:
+        means = _means_over_subjects(whole, split, seed)
+        if lacking:
+            without = f"without {', '.join(lacking)}"
+            means["note"] = [f"{note}; {without}" if note else without for note in means["note"]]
+        table = pd.concat([table, means], ignore_index=True)
     table["unit"] = [metric_info(name).unit for name in table["metric"]]
     return cast(pd.DataFrame, table[list(COLUMNS)])
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
+from artifacts.errors import InputError
 from artifacts.step import run_step
 from artifacts.text_files import write_whole
 from evaluation.aggregate import (
@@ -18,8 +20,10 @@ from evaluation.aggregate import (
     names_in,
     read_scores,
     rows_where,
+    scores_path,
 )
 from evaluation.metric_names import metric_info, sort_key
+from evaluation.missing import why_missing
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 # Metrics whose gain over the first model is shown.
@@ -30,12 +34,12 @@ COMPARED = ("psnr_person", "ssim_person", "psnr_head", "psnr_full", "psnr_mesh",
 class Options:
     """Options of ``python -m evaluation.tables``."""
 
-    scores: tuple[Path, ...]
-    """``scores`` artifacts."""
+    scores: str
+    """Path of the ``scores`` artifacts; {subject} and {model} in it stand for each name."""
     subjects: tuple[str, ...]
-    """Subject of each score file."""
+    """Subjects."""
     models: tuple[str, ...]
-    """Model of each score file; the first is the one that the others' gains are measured against."""
+    """Models; the first is the one that the others' gains are measured against."""
     split: str
     """Name of the split that the scores belong to."""
     csv: Path
@@ -44,6 +48,9 @@ class Options:
     """Readable tables to write."""
     seed: int = 0
     """Seed of the bootstrap."""
+    results: Path | None = None
+    """The folder results of a run that has failed: scores that are not there are left out, with the reason. Without it they are
+    refused."""
 
 
 def format_value(value: float, low: float, high: float) -> str:
@@ -111,10 +118,16 @@ def gain_table(renders: Sequence[ScoredRender], baseline: str, seed: int) -> str
     return wide[metrics].fillna("—").reset_index().to_markdown(index=False, disable_numparse=True)
 
 
-def markdown_page(table: pd.DataFrame, renders: Sequence[ScoredRender], seed: int) -> str:
-    """The whole Markdown page: a table per subject, gains, what is missing and why, definitions."""
-    parts = [
-        "# Scores",
+def markdown_page(
+    table: pd.DataFrame,
+    renders: Sequence[ScoredRender],
+    seed: int,
+    absent: Mapping[tuple[str, str], str],
+) -> str:
+    """The whole Markdown page: what was not made, a table per subject, gains, what is missing and why, definitions."""
+    parts = ["# Scores", *_not_made(absent, len(renders))]
+    table = rows_scored(table, absent)
+    parts += [
         f"Held-out frames of split `{table['split'].iloc[0]}`. Mean over frames with its 95 % interval "
         "from a block bootstrap over frames (over subjects in the last table). ↑ more is better, "
         "↓ less is better, bold is best.",
@@ -131,6 +144,27 @@ def markdown_page(table: pd.DataFrame, renders: Sequence[ScoredRender], seed: in
     names = sorted(names_in(table, "metric"), key=sort_key)
     parts += ["## Definitions", "\n".join(f"- `{n}`: {metric_info(n).definition}." for n in names)]
     return "\n\n".join(parts) + "\n"
+
+
+def rows_scored(table: pd.DataFrame, absent: Mapping[tuple[str, str], str]) -> pd.DataFrame:
+    """Rows but those of subjects and models that have no scores at all."""
+    pairs = zip(table["subject"], table["model"], strict=True)
+    return cast(pd.DataFrame, table[[pair not in absent for pair in pairs]])
+
+
+def _not_made(absent: Mapping[tuple[str, str], str], n_scored: int) -> list[str]:
+    if not absent:
+        return []
+    # One sentence for all models of a clip that could not be read.
+    reasons: dict[str, list[str]] = {}
+    for (subject, model), reason in absent.items():
+        reasons.setdefault(reason, []).append(f"{subject} / {model}")
+    lines = [f"- {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    n_all = n_scored + len(absent)
+    return [
+        f"**This table is not whole**: {len(absent)} of its {n_all} scores are missing.",
+        "\n".join(lines),
+    ]
 
 
 def notes_list(table: pd.DataFrame) -> str:
@@ -151,12 +185,26 @@ def main(options: Options) -> None:
     """Write both tables.
 
     Raises:
-        InputError: a score file cannot be read or the names do not go with the files.
+        InputError: a score file cannot be read; without ``results`` also where it is not there, with it where none is.
     """
-    renders = read_scores(options.scores, options.subjects, options.models)
-    table = long_table(renders, options.split, options.seed)
+    absent = {} if options.results is None else why_absent(options, options.results)
+    pairs = [(s, m) for s in options.subjects for m in options.models if (s, m) not in absent]
+    if not pairs:
+        raise InputError("there are no scores yet, so there is no table to make of them")
+    renders = read_scores(options.scores, pairs)
+    table = long_table(renders, options.split, options.seed, absent)
     write_whole(options.csv, table.to_csv(index=False))
-    write_whole(options.markdown, markdown_page(table, renders, options.seed))
+    write_whole(options.markdown, markdown_page(table, renders, options.seed, absent))
+
+
+def why_absent(options: Options, results: Path) -> dict[tuple[str, str], str]:
+    """Why there are no scores, of each subject and model without."""
+    return {
+        (subject, model): why_missing(results, subject, model)
+        for subject in options.subjects
+        for model in options.models
+        if not scores_path(options.scores, subject, model).exists()
+    }
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ rule train_avatar:
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 308 s, 1112 MB (monoavatar_d), 9 s, 428 MB (nearest_frame).
     resources:
         gpu=MODEL_GPUS,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=growing(6000),
+        runtime=growing(120),
     params:
         preset=config["preset"],
         image_size=config["image_size"],
@@ -83,8 +83,8 @@ rule render_avatar:
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 12 s, 564 MB (monoavatar_d, orbit of 100 frames).
     resources:
         gpu=MODEL_GPUS,
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         mode=lambda wildcards: wildcards.view.split("_")[0],
         driver=lambda wildcards: option_words(driver_files(wildcards)),

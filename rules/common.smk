@@ -47,6 +47,9 @@ USED_ASSETS = [
         {*LPIPS_ASSETS, *(name for model in MODELS for name in lpips_network(model))}
     ),
 ]
+SCORES_PATTERN = "results/{subject}/{model}/scores.h5"
+# Of a run that has failed; the rule tables makes the whole ones.
+PARTIAL_TABLES = ["results/tables/partial.csv", "results/tables/partial.md"]
 # The windows of the sound in AD-NeRF's layout, where they are wanted.
 AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] else []
 AUD_NPY_OF_SOUND = [name.replace("{subject}", "drivers/{sound}") for name in AUD_NPY]
@@ -153,6 +156,34 @@ wildcard_constraints:
     measured="self|navigation",
     sound="|".join(map(re.escape, SOUNDS)) or "none",
     format="[a-z0-9]+",
+
+
+def make_partial_tables():
+    """Tables of what a failed run has scored, with the reasons for what is missing; none where nothing is scored."""
+    csv, markdown = PARTIAL_TABLES
+    if not any(
+        map(os.path.exists, expand(SCORES_PATTERN, subject=SUBJECTS, model=MODELS))
+    ):
+        return
+    subprocess.run(
+        [sys.executable, "-m", "evaluation.tables"]
+        + ["--scores", SCORES_PATTERN, "--results", "results"]
+        + ["--subjects", *SUBJECTS, "--models", *MODELS]
+        + ["--split", config["split"], "--seed", str(config["seed"])]
+        + ["--csv", csv, "--markdown", markdown],
+        check=False,
+    )
+
+
+def remove_partial_tables():
+    """After a run without a failure: the whole tables are there or will be made."""
+    for path in PARTIAL_TABLES:
+        Path(path).unlink(missing_ok=True)
+
+
+def growing(amount):
+    """Resource function: as much more with every attempt, for jobs that were killed for memory or time."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def asset(name):

@@ -15,8 +15,8 @@ rule render_landmarks:
     threads: LANDMARK_COST["threads"]
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 286 MB; FAN: see LANDMARK_COSTS.
     resources:
-        mem_mb=LANDMARK_COST["mem_mb"],
-        runtime=LANDMARK_COST["runtime"],
+        mem_mb=growing(LANDMARK_COST["mem_mb"]),
+        runtime=growing(LANDMARK_COST["runtime"]),
         gpu=LANDMARK_COST["gpu"],
     params:
         detector=landmark_options(LANDMARK_DETECTOR),
@@ -47,8 +47,8 @@ rule render_fit:
     threads: 2
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 9 s, 425 MB.
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         options=step_options("face_fit", without=["photometric"]),
         code=code_digest("preprocessing.face_fit"),
@@ -80,8 +80,8 @@ rule filmed_fit:
     threads: 2
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 421 MB.
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         options=step_options("face_fit", without=["photometric"]),
         code=code_digest("preprocessing.face_fit"),
@@ -120,8 +120,8 @@ rule scores:
     threads: 2
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 11 s, 523 MB.
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code_digest("evaluation.scores"),
     shell:
@@ -163,17 +163,19 @@ rule tables:
     threads: 1
     # Measured on 2 cores: 1 s, 95 MB.
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
-        subjects=[subject for subject in SUBJECTS for _ in MODELS],
-        models=[model for _ in SUBJECTS for model in MODELS],
+        # The files of a thousand subjects are more than a command line holds.
+        scores=lambda wildcards: SCORES_PATTERN,
+        subjects=SUBJECTS,
+        models=MODELS,
         split=config["split"],
         seed=config["seed"],
         code=code_digest("evaluation.tables"),
     shell:
         "python -m evaluation.tables"
-        " --scores {input.scores:q}"
+        " --scores {params.scores:q}"
         " --subjects {params.subjects:q}"
         " --models {params.models:q}"
         " --split {params.split}"
@@ -196,8 +198,8 @@ rule licences:
     threads: 1
     # Measured on 2 cores: 0.5 s, 9 MB.
     resources:
-        mem_mb=500,
-        runtime=5,
+        mem_mb=growing(500),
+        runtime=growing(5),
     params:
         names=USED_ASSETS,
         code=code_digest("assets.licences"),
@@ -232,8 +234,8 @@ rule fit_report:
     threads: 1
     # Measured on one busy core: 63 s, 589 MB for 16 s of video (482 px, photometric fit).
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         split=config["split"],
         templates=file_digests("evaluation/templates"),
@@ -280,8 +282,8 @@ rule report:
     threads: 1
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 8 s, 568 MB.
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         subjects=SUBJECTS,
         drivers=[*DRIVERS, *SOUNDS],
@@ -325,8 +327,8 @@ rule navigation:
     threads: 1
     # An estimate: 250 pictures of 128 px are 16 MB, the rest is the interpreter.
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code_digest("evaluation.navigation"),
     shell:

@@ -16,8 +16,8 @@ rule export:
     threads: 2
     # Measured on 2 cores for 400 frames of 482 px: 94 s, 569 MB (insta), 11 to 19 s, 322 MB (other pictures).
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         split=config["split"],
         code=code_digest("preprocessing.export"),
@@ -50,8 +50,8 @@ rule driver:
     threads: 1
     # Measured on 2 cores for 125 rows: 3 s, 300 MB.
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         kind=recording_kind,
         frame_rate_hz=config["frame_rate_hz"],
@@ -87,8 +87,8 @@ rule driver_sound:
     threads: 1
     # Measured on one core: 0.6 s, 60 MB for 6 s of sound; 2 s, 98 MB for ten minutes of 44.1 kHz stereo.
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         frame_rate_hz=config["frame_rate_hz"],
         code=code_digest("preprocessing.driver_sound"),

@@ -21,8 +21,8 @@ rule head_model:
     threads: 1
     # Measured on 2 cores: anny 37 s, 1030 MB; ICT-FaceKit 70 s, 720 MB. For Basel, never seen here, this is an estimate.
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=growing(20),
     params:
         files=lambda wildcards: [
             f"--{option}={path}"
@@ -55,8 +55,8 @@ rule synthesize:
     threads: 1
     # Measured on 2 shared cores for 200 frames of 256 px: 79 s of processor time, 760 MB, whatever the length.
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         frame_rate_hz=config["frame_rate_hz"] or 25,
         options=synthetic_options,
@@ -87,8 +87,8 @@ rule frames:
     threads: 1
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 309 MB.
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         frame_rate_hz=config["frame_rate_hz"],
         start_s=subject_option("start_s"),
@@ -126,8 +126,8 @@ rule landmarks:
     threads: LANDMARK_COST["threads"]
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 4 s, 289 MB; FAN: see LANDMARK_COSTS.
     resources:
-        mem_mb=LANDMARK_COST["mem_mb"],
-        runtime=LANDMARK_COST["runtime"],
+        mem_mb=growing(LANDMARK_COST["mem_mb"]),
+        runtime=growing(LANDMARK_COST["runtime"]),
         gpu=LANDMARK_COST["gpu"],
     params:
         detector=landmark_options(LANDMARK_DETECTOR),
@@ -154,8 +154,8 @@ use rule landmarks as other_landmarks with:
         "results/benchmarks/{subject}/other_landmarks.tsv"
     threads: OTHER_LANDMARK_COST["threads"]
     resources:
-        mem_mb=OTHER_LANDMARK_COST["mem_mb"],
-        runtime=OTHER_LANDMARK_COST["runtime"],
+        mem_mb=growing(OTHER_LANDMARK_COST["mem_mb"]),
+        runtime=growing(OTHER_LANDMARK_COST["runtime"]),
         gpu=OTHER_LANDMARK_COST["gpu"],
     params:
         detector=landmark_options(OTHER_LANDMARK_DETECTOR),
@@ -179,8 +179,8 @@ rule agree:
     threads: 1
     # Not measured under Snakemake; by hand about 2 s for 500 frames.
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code_digest("preprocessing.agree"),
     shell:
@@ -209,8 +209,8 @@ rule matte:
     threads: 1
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 7 s, 331 MB.
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         code=code_digest("preprocessing.matte"),
     shell:
@@ -242,8 +242,8 @@ rule face_fit:
     # for 400, 1600, 3200 frames: 941, 1718, 1859 MB (1500 frames are solved together); 500 frames of 450 px: 1011 MB.
     resources:
         gpu=0 if FIT_DEVICE == "cpu" else 1,
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=growing(3000),
+        runtime=growing(60),
     params:
         device=FIT_DEVICE,
         options=step_options("face_fit"),
@@ -277,8 +277,8 @@ rule audio_features:
     threads: 1
     # Measured on one core for 20 s of video: log_mel 3 s, 105 MB; deepspeech with a network file of 46 MB 5 s, 334 MB.
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         options=audio_options,
         code=code_digest("preprocessing.audio_features"),
@@ -306,8 +306,8 @@ rule sync:
     threads: 1
     # Measured on one core: 3 s, 114 MB for 20 s of video; 12 s, 720 MB for ten minutes.
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code_digest("preprocessing.sync"),
     shell:

@@ -13,8 +13,8 @@ rule prior_pictures:
     threads: 1
     # Measured on 2 cores, two at a time, for 100 people of 12 pictures of 128 px beside other work: 220 s, 536 MB.
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=growing(2000),
+        runtime=growing(240),
     params:
         people=PRIOR_PEOPLE_PER_SHARD,
         first_seed=lambda wildcards: int(wildcards.shard) * PRIOR_PEOPLE_PER_SHARD,
@@ -50,8 +50,8 @@ rule train_prior:
     # Measured on 2 cores for tiny, 1500 people: 2005 s, 5196 MB.
     resources:
         gpu=MODEL_GPUS,
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=growing(8000),
+        runtime=growing(720),
     params:
         seed=config["seed"],
         device=config["device"],

@@ -22,7 +22,6 @@ SUBJECTS, MODELS = ("ann", "bob"), ("near", "far")
 
 def make_results(results: Path, n_frames: int = 30) -> Options:
     """Fill ``results`` and return the options of the report on it."""
-    scores = []
     people = {
         name: make_toy_subject(results / name, n_frames, size=64, seed=seed)
         for seed, name in enumerate(SUBJECTS)
@@ -33,13 +32,13 @@ def make_results(results: Path, n_frames: int = 30) -> Options:
             render = make_toy_render(
                 subject, folder, level_shift=-8 * (2 - number), landmark_shift_px=1.0 + number
             )
-            scores.append(_score(subject, render))
+            _score(subject, render)
             _other_views(render, next(other for other in SUBJECTS if other != name))
     (results / "head_models").mkdir()
     shutil.copy(people["ann"].head_model, results / "head_models/toy.h5")
     tabulate(
         TableOptions(
-            scores=tuple(scores),
+            scores=str(results / "{subject}/{model}/scores.h5"),
             subjects=SUBJECTS,
             models=MODELS,
             split="tail-20",

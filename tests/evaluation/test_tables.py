@@ -12,7 +12,6 @@ from evaluation.aggregate import (
     COLUMNS,
     MEAN_SUBJECT,
     differences,
-    pair_names,
     read_scores,
 )
 from evaluation.tables import Options, format_value, main
@@ -48,12 +47,10 @@ def write_scores(path, psnr, lmd_valid=True):
 
 @pytest.fixture
 def scores(tmp_path):
-    paths = [
+    for (s, m), psnr in PSNR.items():
         write_scores(tmp_path / f"{s}_{m}.h5", psnr, lmd_valid=s == "ann")
-        for (s, m), psnr in PSNR.items()
-    ]
-    names = {"subjects": tuple(s for s, _ in PSNR), "models": tuple(m for _, m in PSNR)}
-    return {"scores": tuple(paths), **names}
+    names = {"subjects": ("ann", "bob"), "models": ("base", "new")}
+    return {"scores": str(tmp_path / "{subject}_{model}.h5"), **names}
 
 
 @pytest.fixture
@@ -112,14 +109,22 @@ def test_the_mean_over_subjects_is_of_subject_means(tables):
 
 
 def test_a_single_subject_has_no_mean_rows(scores, tmp_path):
-    first_two = {name: values[:2] for name, values in scores.items()}
-    main(Options(**first_two, split="tail-20", csv=tmp_path / "a.csv", markdown=tmp_path / "a.md"))
+    main(
+        Options(
+            **scores | {"subjects": ("ann",)},
+            split="tail-20",
+            csv=tmp_path / "a.csv",
+            markdown=tmp_path / "a.md",
+        )
+    )
     assert set(pd.read_csv(tmp_path / "a.csv")["subject"]) == {"ann"}
 
 
 def test_paired_differences_are_sharper_than_the_scores_themselves(scores, tables):
     table, page = tables
-    gains = differences(read_scores(**scores), "base", "psnr_person").set_index("subject")
+    gains = differences(read_scores(scores["scores"], list(PSNR)), "base", "psnr_person").set_index(
+        "subject"
+    )
     assert gains.loc["ann", "value"] == pytest.approx(3, abs=1e-5)
     assert gains.loc["ann", "ci_high"] - gains.loc["ann", "ci_low"] < 1e-4
     psnr = row(table, "ann", "new", "psnr_person")
@@ -136,13 +141,70 @@ def test_the_page_marks_the_best_model_and_explains_every_metric(tables):
         assert f"- `{metric}`: " in page
 
 
-def test_names_go_with_files_side_by_side_or_as_a_product(tmp_path):
-    paths = [tmp_path / str(i) for i in range(4)]
-    product = [("a", "m"), ("a", "n"), ("b", "m"), ("b", "n")]
-    assert pair_names(paths, ["a", "b"], ["m", "n"]) == product
-    assert pair_names(paths, ["a", "a", "b", "b"], ["m", "n", "m", "n"]) == product
-    with pytest.raises(InputError, match="4 score files do not go with 3 subjects"):
-        pair_names(paths, ["a", "b", "c"], ["m", "n"])
+@pytest.fixture
+def failed(scores, tmp_path):
+    """A run in which the clip of one more subject could not be read, and one more training was cut off."""
+    results = tmp_path / "results"
+    logs = results / "logs"
+    (logs / "zed").mkdir(parents=True)
+    (logs / "zed/frames.log").write_text(
+        "frames  10%\rframes 20%\nerror: zed.mp4: cannot be read\n\n"
+    )
+    for subject in ("ann", "bob"):
+        (results / subject).mkdir()
+        (logs / subject / "late").mkdir(parents=True)
+        for step in ("frames", "landmarks", "matte", "face_fit", "filmed_fit", "audio_features"):
+            (results / subject / f"{step}.h5").touch()
+    (logs / "ann/late/train_avatar.log").write_text("train 3%\n")
+    more = {"subjects": ("ann", "bob", "zed"), "models": ("base", "new", "late")}
+    options = Options(
+        **scores | more,
+        split="tail-20",
+        csv=tmp_path / "t/partial.csv",
+        markdown=tmp_path / "t/partial.md",
+        results=results,
+    )
+    main(options)
+    return pd.read_csv(options.csv), options.markdown.read_text()
+
+
+def test_a_table_of_a_failed_run_says_what_is_missing_and_why(failed):
+    table, page = failed
+    assert "5 of its 9 scores are missing" in page
+    assert "- zed / base, zed / new, zed / late: frames: zed.mp4: cannot be read\n" in page
+    assert "- ann / late: train_avatar was cut off or failed; its log " in page
+    assert "ends with 'train 3%'" in page
+    assert "- bob / late: train_avatar was not run" in page
+    assert "## zed" not in page
+    gone = row(table, "zed", "new", "psnr_person")
+    assert np.isnan(gone["value"])
+    assert gone["note"] == "missing: frames: zed.mp4: cannot be read"
+    assert row(table, "ann", "new", "psnr_person")["n"] == 20
+    # Nobody has all three models.
+    assert not (table["subject"] == MEAN_SUBJECT).any()
+
+
+def test_means_of_a_failed_run_say_whom_they_are_without(scores, tmp_path):
+    options = Options(
+        **scores | {"subjects": ("ann", "bob", "zed")},
+        split="tail-20",
+        csv=tmp_path / "t.csv",
+        markdown=tmp_path / "t.md",
+        results=tmp_path / "results",
+    )
+    main(options)
+    table = pd.read_csv(options.csv)
+    mean = row(table, MEAN_SUBJECT, "new", "psnr_person")
+    assert mean["n"] == 2
+    assert mean["note"] == "without zed"
+    assert np.isfinite(mean["value"])
+
+
+def test_a_failed_run_without_any_scores_has_no_table(scores, tmp_path):
+    nothing = scores | {"subjects": ("zed",)}
+    files = {"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md"}
+    with pytest.raises(InputError, match="no scores yet"):
+        main(Options(**nothing, split="tail-20", **files, results=tmp_path))
 
 
 def test_values_show_four_digits():

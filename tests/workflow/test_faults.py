@@ -102,6 +102,29 @@ def test_nothing_that_was_finished_is_lost(bad_run: Project, toy_run: Project):
         assert bad_run.path(name).read_bytes() == toy_run.path(name).read_bytes()
 
 
+def test_the_tables_of_the_others_say_who_is_missing_and_why(
+    bad_run: Project, toy_run: Project, tmp_path: Path
+):
+    project = copy_of(toy_run, tmp_path / "copy")
+    clip = bad_run.folder / "bad clips/faceless ü.mp4"
+    project.config["subjects"] = {**project.config["subjects"], "faceless": {"video": str(clip)}}
+    project.write_config()
+    done = project.run("--cores", "2", "results/tables/scores.csv")
+    assert done.returncode != 0
+    page = project.path("tables/partial.md").read_text(encoding="utf-8")
+    assert "2 of its 4 scores are missing" in page
+    (reason,) = [line for line in page.splitlines() if line.startswith("- faceless / ")]
+    error = error_of(project.path("logs/faceless/frames.log"))
+    assert reason.endswith(f"frames: {error.removeprefix('error: ')}")
+    assert "## toy" in page
+    # Without the bad clip everything is whole again.
+    del project.config["subjects"]["faceless"]
+    project.write_config()
+    done = project.run("--cores", "2", "results/tables/scores.csv")
+    assert done.returncode == 0, done.stdout
+    assert not list(project.path("tables").glob("partial*"))
+
+
 def truncate(path: Path) -> None:
     """Cut a file to a half."""
     os.truncate(path, path.stat().st_size // 2)
