@@ -19,6 +19,7 @@ _HOOK = install_import_hook(
         "preprocessing",
         "avatar_models",
         "evaluation",
+        "likeness",
     ],
     "beartype.beartype",
 )

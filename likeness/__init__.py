@@ -1,0 +1,1 @@
+"""The command for people: is the machine ready, run, look."""
