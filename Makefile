@@ -1,5 +1,6 @@
 # make demo    the demo clip, from the installation to the report
 # make test    all tests
+# make test-cluster   the workflow on a SLURM cluster of one node, installed and started by the test (root, Debian)
 # make check   all linters and the type checker
 # make docs    the references that are made from code: artifacts, configuration
 # All of them first make .venv, from Python 3.11 or newer, with the versions of constraints.txt.
@@ -8,7 +9,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test check docs
+.PHONY: demo test test-cluster check docs
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores all
@@ -17,6 +18,9 @@ demo: $(STAMP)
 # One thread per worker: torch would otherwise start one per core in each of them.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15
+
+test-cluster: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster --override-ini addopts='-ra --strict-markers' --durations 15
 
 check: $(STAMP)
 	$(BIN)/ruff check .
