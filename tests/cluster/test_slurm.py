@@ -159,7 +159,7 @@ def test_a_job_that_needs_more_memory_gets_it(
     # Too little for Python with torch, twice of it is enough: 428 MB were measured.
     little = "train_avatar:mem_mb=attempt * 350"
     target = "results/toy/nearest_frame/avatar.h5"
-    done = project.run(*ON_SLURM, "--set-resources", little, target)
+    done = project.run(*ON_SLURM, target, "--set-resources", little)
     assert done.returncode == 0, done.stdout[-6000:]
     first, second = jobs_of(cluster, done.stdout).values()
     assert first["JobState"] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED")
