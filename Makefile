@@ -1,4 +1,5 @@
 # make demo    the demo clip, from the installation to the report
+# make install .venv with everything
 # make test    all tests
 # make test-cluster   the workflow on a SLURM cluster of one node, installed and started by the test (root, Debian)
 # make check   all linters and the type checker
@@ -9,11 +10,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test test-cluster check docs
+.PHONY: demo install test test-cluster check docs
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores all
 	@echo "The report: $(CURDIR)/results/report/index.html"
+
+install: $(STAMP)
 
 # One thread per worker: torch would otherwise start one per core in each of them.
 test: $(STAMP)

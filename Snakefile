@@ -33,11 +33,3 @@ rule all:
         "results/tables/scores.md",
         "results/report/index.html",
         "results/licences.md",
-
-
-onerror:
-    make_partial_tables()
-
-
-onsuccess:
-    remove_partial_tables()

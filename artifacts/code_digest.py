@@ -17,6 +17,7 @@ LOCAL = (
     "preprocessing",
     "avatar_models",
     "evaluation",
+    "likeness",
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Result and log of each step, in order, below results/ and results/logs/.
-CLIP_STEPS = ("frames", "landmarks", "matte", "face_fit", "filmed_fit", "audio_features")
+CLIP_STEPS = ("frames", "landmarks", "matte", "face_fit", "filmed_fit")
 MODEL_STEPS = {
     "avatar": "train_avatar",
     "render_self": "render_self",
@@ -14,34 +14,64 @@ MODEL_STEPS = {
     "render_self_fit": "render_fit",
     "scores": "scores",
 }
+# Logs of what several subjects or only some models need, below results/logs/.
+OTHER_LOGS = (
+    "assets/*.log",
+    "head_models/*.log",
+    "synthetic/{subject}.log",
+    "{subject}/audio_features.log",
+)
 ERROR = "error: "
 
 
-def why_missing(results: Path, subject: str, model: str) -> str:
-    """One sentence on why ``results/<subject>/<model>/scores.h5`` is not there.
+def are_outdated(results: Path, subject: str, model: str) -> bool:
+    """True where scores are there, but what they were made of is not, or is newer: they are of an earlier run.
 
     Args:
         results: The folder ``results``.
         subject: Name of the subject.
         model: Name of the model.
+    """
+    *before, (_, scores, _) = _steps(results, subject, model)
+    if not scores.exists():
+        return False
+    age = scores.stat().st_mtime_ns
+    return any(not made.exists() or made.stat().st_mtime_ns > age for _, made, _ in before)
+
+
+def why_missing(results: Path, subject: str, model: str) -> str:
+    """One sentence on why there are no scores of this run in ``results/<subject>/<model>/scores.h5``.
+
+    A log counts only if it is newer than the results before it: others are of earlier runs.
 
     Returns:
-        The step and the last line of its log; where no log says an error, the first step without a result.
+        The first step without a result that has such a log, and that log's last line; else an error of what several
+        subjects share; else the first step without a result.
 
     Source: own.
     """
-    absent = [
-        (step, log) for step, made, log in _steps(results, subject, model) if not made.exists()
-    ]
-    for step, log in absent:
-        last = last_line(log)
-        if last.startswith(ERROR):
-            return f"{step}: {last.removeprefix(ERROR)}"
-    for step, log in absent:
-        last = last_line(log)
-        if last:
-            return f"{step} was cut off or failed; its log {log} ends with {last!r}"
-    return f"{absent[0][0]} was not run" if absent else "it was not made yet"
+    newest, first_absent = 0, ""
+    for step, made, log in _steps(results, subject, model):
+        if made.exists():
+            newest = max(newest, made.stat().st_mtime_ns)
+            continue
+        first_absent = first_absent or step
+        if log.exists() and log.stat().st_mtime_ns >= newest:
+            return f"{step}: {_end_of(log)}"
+    for pattern in OTHER_LOGS:
+        for log in sorted((results / "logs").glob(pattern.replace("{subject}", subject))):
+            if last_line(log).startswith(ERROR) and log.stat().st_mtime_ns >= newest:
+                return f"{log.parent.name}/{log.stem}: {_end_of(log)}"
+    if not first_absent:
+        return "its scores are older than what they are made of"
+    return f"{first_absent} was not run"
+
+
+def _end_of(log: Path) -> str:
+    last = last_line(log)
+    if last.startswith(ERROR):
+        return last.removeprefix(ERROR)
+    return f"was cut off or failed; its log {log} ends with {last!r}"
 
 
 def last_line(log: Path) -> str:

@@ -23,7 +23,7 @@ from evaluation.aggregate import (
     scores_path,
 )
 from evaluation.metric_names import metric_info, sort_key
-from evaluation.missing import why_missing
+from evaluation.missing import are_outdated, why_missing
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 # Metrics whose gain over the first model is shown.
@@ -121,6 +121,7 @@ def gain_table(renders: Sequence[ScoredRender], baseline: str, seed: int) -> str
 def markdown_page(
     table: pd.DataFrame,
     renders: Sequence[ScoredRender],
+    baseline: str,
     seed: int,
     absent: Mapping[tuple[str, str], str],
 ) -> str:
@@ -134,7 +135,6 @@ def markdown_page(
     ]
     for subject in names_in(table, "subject"):
         parts += [f"## {subject}", wide_table(rows_where(table, "subject", subject))]
-    baseline = str(table["model"].iloc[0])
     gains = gain_table(renders, baseline, seed)
     if gains:
         parts += [f"## Difference from {baseline}", "Paired frame by frame.", gains]
@@ -194,16 +194,18 @@ def main(options: Options) -> None:
     renders = read_scores(options.scores, pairs)
     table = long_table(renders, options.split, options.seed, absent)
     write_whole(options.csv, table.to_csv(index=False))
-    write_whole(options.markdown, markdown_page(table, renders, options.seed, absent))
+    page = markdown_page(table, renders, options.models[0], options.seed, absent)
+    write_whole(options.markdown, page)
 
 
 def why_absent(options: Options, results: Path) -> dict[tuple[str, str], str]:
-    """Why there are no scores, of each subject and model without."""
+    """Why there are no scores of this run, of each subject and model without."""
     return {
         (subject, model): why_missing(results, subject, model)
         for subject in options.subjects
         for model in options.models
         if not scores_path(options.scores, subject, model).exists()
+        or are_outdated(results, subject, model)
     }
 
 

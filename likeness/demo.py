@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from likeness import run
-from likeness.project import ROOT
+
+# Not the project's own config.yaml, which people edit.
+DEMO_CONFIG = Path(__file__).with_name("demo.yaml")
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,11 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Copy the project's own configuration, unless there is one, and run it."""
+    """Copy the demo's configuration, unless there is one, and run it."""
     options.folder.mkdir(parents=True, exist_ok=True)
     config = options.folder / "config.yaml"
     if not config.exists():
-        shutil.copy(ROOT / "config.yaml", config)
+        shutil.copy(DEMO_CONFIG, config)
     sys.stdout.write(f"The report will be {options.folder.resolve()}/results/report/index.html\n")
     sys.stdout.flush()
     run.main(run.Options(config=config, folder=options.folder, cores=options.cores))

@@ -35,7 +35,7 @@ def look(options: Options) -> Iterator[Finding]:
     yield from project.configuration(plan, options.config)
     if not plan.refusal:
         yield from project.third_party_files(plan, options.folder)
-        yield from project.subjects(config)
+        yield from project.subjects(config, options.folder)
 
 
 def main(options: Options) -> None:

@@ -43,11 +43,15 @@ def packages(constraints: Path) -> Iterator[Finding]:
     Args:
         constraints: ``constraints.txt``: ``name==version`` lines.
     """
+    if not constraints.is_file():
+        text = f"there is no {constraints}; install likeness from its own folder (pip install --editable .)"
+        yield Finding("error", "packages", text)
+        return
     try:
         needed = metadata.requires("likeness") or []
     except metadata.PackageNotFoundError:
         yield Finding(
-            "error", "packages", "likeness itself is not installed; run make in its folder"
+            "error", "packages", "likeness itself is not installed; run make install in its folder"
         )
         return
     pins = read_pins(constraints)
@@ -119,11 +123,11 @@ def devices(wanted: str) -> Iterator[Finding]:
             text = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB"
             yield Finding("ok", f"GPU {index}", text)
     elif wanted == "cuda":
-        yield Finding(
-            "error",
-            "GPU",
-            f"device is cuda, but PyTorch {torch.__version__} sees none; install a PyTorch for CUDA, or device: auto",
-        )
+        text = f"device is cuda, but PyTorch {torch.__version__} sees none here"
+        if shutil.which("sinfo"):
+            yield Finding("warning", "GPU", f"{text}; jobs of a cluster may run where there is one")
+        else:
+            yield Finding("error", "GPU", f"{text}; install a PyTorch for CUDA, or device: auto")
     else:
         yield Finding("ok", "GPU", "none; everything is computed on the processor")
 

@@ -49,7 +49,9 @@ def snakemake_command(folder: Path, config: Path, *arguments: str) -> list[str]:
             f"there is no {snakefile}; install likeness from its own folder (pip install --editable .)"
         )
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
-    return [*command, "--directory", str(folder), "--configfile", str(config), *arguments]
+    # Instead of a config.yaml in the folder, not on top of it.
+    chosen = ["--configfile", str(config), "--replace-workflow-config"]
+    return [*command, "--directory", str(folder), *arguments, *chosen]
 
 
 def make_plan(folder: Path, config: Path) -> Plan:
@@ -94,8 +96,13 @@ def third_party_files(plan: Plan, folder: Path) -> Iterator[Finding]:
             yield Finding("ok", name, text)
 
 
-def subjects(config: dict[str, Any]) -> Iterator[Finding]:
-    """Whether each clip can be opened, shows a face at its start, and has the sound that models need."""
+def subjects(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
+    """Whether each clip can be opened, shows a face at its start, and has the sound that models need.
+
+    Args:
+        config: The configuration as it is written.
+        folder: Working directory of the run, which relative paths start from.
+    """
     detector = cached_asset(DETECTOR)
     needs_sound = [model for model in config.get("models", []) if driven_by(model) == "sound"]
     for name, subject in config.get("subjects", {}).items():
@@ -103,7 +110,8 @@ def subjects(config: dict[str, Any]) -> Iterator[Finding]:
         if video is None:
             yield Finding("ok", name, "made up, no clip needed")
             continue
-        path = cached_asset(video) if video in load_registry().assets else Path(video).expanduser()
+        is_asset = video in load_registry().assets
+        path = cached_asset(video) if is_asset else folder / Path(video).expanduser()
         if path is None:
             yield Finding("ok", name, f"{video} is not here yet, the run downloads it")
             continue

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from artifacts.errors import InputError
-from likeness.project import ROOT, snakemake_command
+from likeness.project import ROOT, read_config, snakemake_command
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,13 @@ class Options:
     folder: Path = Path(".")
     """Working directory: results are written below it."""
     cores: str = "all"
-    """Cores of this machine to use at most, a number or all; of no account on a cluster."""
+    """Cores of this machine to use at most, a number or all; not for profiles that submit to a cluster."""
     profile: str = "local"
     """Where to run: local, slurm, or the folder of a Snakemake profile of yours."""
     dry_run: bool = False
     """Only say what would be done."""
-    snakemake: tuple[str, ...] = ()
-    """More words for Snakemake, as they are."""
+    snakemake: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """One more word for Snakemake, with an equals sign and as often as needed: --snakemake=--forceall."""
 
 
 def main(options: Options) -> None:
@@ -48,12 +47,12 @@ def main(options: Options) -> None:
         raise InputError(
             f"{options.profile}: there is no such profile; choose local, slurm, or a folder with a config.yaml"
         )
-    words = ["--workflow-profile", str(profile.resolve())]
-    if options.profile == "local":
+    words = [*options.targets, "--workflow-profile", str(profile.resolve())]
+    if "executor" not in read_config(profile / "config.yaml"):
         words += ["--cores", options.cores]
     words += ["--dry-run"] if options.dry_run else []
-    words += [*options.snakemake, *options.targets]
-    done = subprocess.run(
-        snakemake_command(options.folder, options.config.resolve(), *words), check=False
+    command = snakemake_command(
+        options.folder, options.config.resolve(), *words, *options.snakemake
     )
-    sys.exit(done.returncode)
+    # In place of this process: what stops it reaches Snakemake, which then ends its jobs in order.
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted

@@ -14,7 +14,8 @@ DRIVERS = sorted(name for name, it in config["drivers"].items() if not it["wav"]
 SOUNDS = sorted(config["drivers"].keys() - set(DRIVERS))
 MODELS = config["models"]
 CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
-CONFIG_FILE = workflow.configfiles[-1]
+# One named on the command line stands above the folder's own.
+CONFIG_FILE = [*workflow.configfiles, *workflow.overwrite_configfiles][-1]
 SYNTHETIC_SUBJECTS = [
     name for name in SUBJECTS if "synthetic" in config["subjects"][name]
 ]
@@ -179,6 +180,14 @@ def remove_partial_tables():
     """After a run without a failure: the whole tables are there or will be made."""
     for path in PARTIAL_TABLES:
         Path(path).unlink(missing_ok=True)
+
+
+onerror:
+    make_partial_tables()
+
+
+onsuccess:
+    remove_partial_tables()
 
 
 def growing(amount):

@@ -190,7 +190,10 @@ def _principal_shapes(
     And how much of the lips' variance each is, 1 on average.
     """
     lips = torch.cat([fitted_lips(clip, some) for some in frames.split(_CHUNK)])
-    shapes, deviation, _ = torch.linalg.svd(lips - lips.mean(0), full_matrices=False)
+    shapes, deviation, axes = torch.linalg.svd(lips - lips.mean(0), full_matrices=False)
+    # Signs are a matter of chance of the computation, and a training may go on from its checkpoint on another machine: the
+    # largest entry is taken to be positive.
+    shapes = shapes * torch.sign(axes.gather(1, axes.abs().argmax(1, keepdim=True)))[:, 0]
     deviation = deviation / len(frames) ** 0.5
     count = int((deviation[:LIP_SHAPES] > _SMALLEST_SHAPE_M).sum())
     found, share = lips.new_zeros(len(frames), LIP_SHAPES), lips.new_zeros(LIP_SHAPES)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from evaluation.aggregate import (
     differences,
     read_scores,
 )
+from evaluation.missing import CLIP_STEPS, MODEL_STEPS, are_outdated, why_missing
 from evaluation.tables import Options, format_value, main
 
 PSNR = {("ann", "base"): 20.0, ("ann", "new"): 23.0, ("bob", "base"): 15.0, ("bob", "new"): 16.0}
@@ -153,7 +155,7 @@ def failed(scores, tmp_path):
     for subject in ("ann", "bob"):
         (results / subject).mkdir()
         (logs / subject / "late").mkdir(parents=True)
-        for step in ("frames", "landmarks", "matte", "face_fit", "filmed_fit", "audio_features"):
+        for step in ("frames", "landmarks", "matte", "face_fit", "filmed_fit"):
             (results / subject / f"{step}.h5").touch()
     (logs / "ann/late/train_avatar.log").write_text("train 3%\n")
     more = {"subjects": ("ann", "bob", "zed"), "models": ("base", "new", "late")}
@@ -172,7 +174,7 @@ def test_a_table_of_a_failed_run_says_what_is_missing_and_why(failed):
     table, page = failed
     assert "5 of its 9 scores are missing" in page
     assert "- zed / base, zed / new, zed / late: frames: zed.mp4: cannot be read\n" in page
-    assert "- ann / late: train_avatar was cut off or failed; its log " in page
+    assert "- ann / late: train_avatar: was cut off or failed; its log " in page
     assert "ends with 'train 3%'" in page
     assert "- bob / late: train_avatar was not run" in page
     assert "## zed" not in page
@@ -182,6 +184,63 @@ def test_a_table_of_a_failed_run_says_what_is_missing_and_why(failed):
     assert row(table, "ann", "new", "psnr_person")["n"] == 20
     # Nobody has all three models.
     assert not (table["subject"] == MEAN_SUBJECT).any()
+
+
+def results_of(results, steps, since):
+    """Results of one subject and model, made one after the other."""
+    for number, step in enumerate(steps):
+        path = results / f"{step}.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (since + number, since + number))
+
+
+def log_of(results, name, text, when):
+    path = results / "logs" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (when, when))
+
+
+CHAIN = [f"a/{step}" for step in CLIP_STEPS] + [f"a/m/{step}" for step in MODEL_STEPS]
+
+
+def test_scores_of_an_earlier_run_are_not_of_this_one(tmp_path):
+    results_of(tmp_path, CHAIN, 1000)
+    assert not are_outdated(tmp_path, "a", "m")
+    (tmp_path / "a/m/avatar.h5").unlink()
+    log_of(tmp_path, "a/m/train_avatar.log", "error: out of memory\n", 2000)
+    assert are_outdated(tmp_path, "a", "m")
+    assert why_missing(tmp_path, "a", "m") == "train_avatar: out of memory"
+    results_of(tmp_path, ["a/m/avatar"], 3000)
+    assert are_outdated(tmp_path, "a", "m")
+
+
+def test_old_logs_explain_nothing(tmp_path):
+    results_of(tmp_path, ["a/frames"], 1000)
+    log_of(tmp_path, "a/m/train_avatar.log", "error: directions is 50\n", 500)
+    assert why_missing(tmp_path, "a", "m") == "landmarks was not run"
+    log_of(tmp_path, "a/landmarks.log", "landmarks 40%\n", 2000)
+    found = why_missing(tmp_path, "a", "m")
+    assert found.startswith("landmarks: was cut off")
+
+
+def test_what_several_subjects_share_is_named(tmp_path):
+    log_of(tmp_path, "assets/x.tflite.log", "error: no connection\n", 2000)
+    assert why_missing(tmp_path, "a", "m") == "assets/x.tflite: no connection"
+
+
+def test_the_baseline_stays_the_first_model(scores, tmp_path):
+    (tmp_path / "ann_base.h5").unlink()
+    options = Options(
+        **scores,
+        split="tail-20",
+        csv=tmp_path / "t.csv",
+        markdown=tmp_path / "t.md",
+        results=tmp_path,
+    )
+    main(options)
+    assert "## Difference from base" in options.markdown.read_text()
 
 
 def test_means_of_a_failed_run_say_whom_they_are_without(scores, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -41,7 +42,7 @@ def clips(tmp_path):
 def looked_at(clips, **more):
     fetch_asset(project.DETECTOR)
     config = {"subjects": {name: {"video": str(path)} for name, path in clips.items()}, **more}
-    return {finding.what: finding for finding in project.subjects(config)}
+    return {finding.what: finding for finding in project.subjects(config, Path())}
 
 
 def test_clips_are_opened_and_looked_at(clips):
@@ -85,9 +86,11 @@ def test_other_and_missing_packages_are_named(tmp_path, monkeypatch):
 def test_a_gpu_that_is_asked_for_must_be_there(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert {finding.status for finding in machine.devices("auto")} == {"ok"}
-    (gpu,) = [finding for finding in machine.devices("cuda") if finding.what == "GPU"]
-    assert gpu.status == "error"
-    assert "device is cuda" in gpu.text
+    for program, status in ((None, "error"), ("/usr/bin/sinfo", "warning")):
+        monkeypatch.setattr(machine.shutil, "which", lambda _, found=program: found)
+        (gpu,) = [finding for finding in machine.devices("cuda") if finding.what == "GPU"]
+        assert gpu.status == status
+        assert "device is cuda" in gpu.text
 
 
 def test_little_space_and_no_right_to_write_are_told(tmp_path, monkeypatch):
@@ -140,6 +143,25 @@ def test_a_configuration_that_is_refused(tmp_path, clips):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rule frames" in done.stdout
     assert not (tmp_path / "results").exists()
+    # A configuration of another name stands alone, whatever config.yaml lies beside it.
+    other = config | {"subjects": {"b": {"video": clips["good"].name}}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    words = ("--config", "other.yaml", "--dry-run", "--snakemake=--quiet", "--snakemake=rules")
+    done = command("run", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^frames +1$", done.stdout, re.MULTILINE), done.stdout
+    done = command("doctor", "--config", "work/other.yaml", "--folder", "work", folder=tmp_path)
+    assert "no such file" in done.stderr.lower()
+    done = command(
+        "doctor",
+        "--config",
+        str(tmp_path / "other.yaml"),
+        "--folder",
+        str(tmp_path),
+        folder=tmp_path.parent,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok       b: 400x300" in done.stdout
 
 
 def test_sentences_of_the_command(tmp_path):
