@@ -31,7 +31,7 @@ from avatar_models.hfa_gp.drivers import SoundDriver
 from avatar_models.hfa_gp.lips import LIP_SHAPES, LipPlaces, fitted_lips, lips_of
 
 LOGGER = logging.getLogger(__name__)
-# Half a block of windows on either side.
+# Frames around a block whose windows reach into it: those before and after (WINDOWS), each 16 slots of 20 ms long.
 _REACH = WINDOWS + 8
 _SIDE = (128, 128)
 

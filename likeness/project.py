@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,14 @@ from assets.registry import ByHand, load_registry
 from avatar_models.registry import driven_by
 from likeness.findings import Finding
 from media.probe import VideoInfo, probe
-from media.reader import TimeSpan, decode_frames
+from media.reader import TimeSpan
 from preprocessing.detection.face_detector import FaceDetector
-from preprocessing.head_crop import find_faces
+from preprocessing.frames import look_for_faces
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTOR = "face_detection_short_range.tflite"
-# A face must be seen in one of the frames at the start, of this rate and of at most this side.
-LOOK_SECONDS, LOOK_RATE_HZ, LOOK_SIDE_PX = 4.0, 2.0, 960
+# A face must be seen in one of the frames at the start, of this rate.
+LOOK_SECONDS, LOOK_RATE_HZ = 4.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -145,12 +144,8 @@ def _judge_clip(
 
 
 def _has_face(info: VideoInfo, start_s: float, detector: FaceDetector) -> bool:
-    scale = min(1.0, LOOK_SIDE_PX / max(info.size))
-    size = (round(info.size[0] * scale), round(info.size[1] * scale))
-    span = TimeSpan(start_s, LOOK_SECONDS)
-    frames = decode_frames(info, LOOK_RATE_HZ, span, size=size)
-    count = int(LOOK_SECONDS * LOOK_RATE_HZ)
-    return any(len(find_faces(detector, image)) > 0 for image in islice(frames, count))
+    people, _ = look_for_faces(info, TimeSpan(start_s, LOOK_SECONDS), detector, LOOK_RATE_HZ)
+    return len(people) > 0
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -163,6 +158,8 @@ def read_config(path: Path) -> dict[str, Any]:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name a configuration with --config") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is no text; name a configuration with --config") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: is no YAML ({' '.join(str(error).split())})") from error
     if not isinstance(found, dict):

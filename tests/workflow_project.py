@@ -66,6 +66,15 @@ class Project:
         return self.folder / "results" / name
 
 
+def whole_run(folder: Path) -> Project:
+    """The whole toy workflow, run in a new folder on this machine."""
+    project = Project(folder)
+    project.write_config()
+    done = project.run("--cores", "2")
+    assert done.returncode == 0, done.stdout[-6000:]
+    return project
+
+
 def copy_of(project: Project, folder: Path) -> Project:
     """The same project with its results and Snakemake's records, in another folder."""
     shutil.copytree(project.folder, folder, copy_function=shutil.copy2)

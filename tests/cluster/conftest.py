@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import NoClusterHereError, SlurmCluster
-from workflow_project import Project
+from workflow_project import Project, whole_run
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +31,4 @@ def cluster() -> Iterator[SlurmCluster]:
 @pytest.fixture(scope="session")
 def local_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The whole workflow on this machine, without a cluster."""
-    project = Project(tmp_path_factory.mktemp("local") / "project")
-    project.write_config()
-    done = project.run("--cores", "2")
-    assert done.returncode == 0, done.stdout[-6000:]
-    return project
+    return whole_run(tmp_path_factory.mktemp("local") / "project")

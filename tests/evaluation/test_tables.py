@@ -55,13 +55,18 @@ def scores(tmp_path):
     return {"scores": str(tmp_path / "{subject}_{model}.h5"), **names}
 
 
+def tables_of(folder, **options):
+    """Both tables, written into a folder: the long one, and the text of the page."""
+    made = Options(
+        **options, split="tail-20", csv=folder / "t/scores.csv", markdown=folder / "t/scores.md"
+    )
+    main(made)
+    return pd.read_csv(made.csv), made.markdown.read_text()
+
+
 @pytest.fixture
 def tables(scores, tmp_path):
-    options = Options(
-        **scores, split="tail-20", csv=tmp_path / "t/scores.csv", markdown=tmp_path / "t/scores.md"
-    )
-    main(options)
-    return pd.read_csv(options.csv), options.markdown.read_text()
+    return tables_of(tmp_path, **scores)
 
 
 def row(table, subject, model, metric):
@@ -111,15 +116,8 @@ def test_the_mean_over_subjects_is_of_subject_means(tables):
 
 
 def test_a_single_subject_has_no_mean_rows(scores, tmp_path):
-    main(
-        Options(
-            **scores | {"subjects": ("ann",)},
-            split="tail-20",
-            csv=tmp_path / "a.csv",
-            markdown=tmp_path / "a.md",
-        )
-    )
-    assert set(pd.read_csv(tmp_path / "a.csv")["subject"]) == {"ann"}
+    table, _ = tables_of(tmp_path, **scores | {"subjects": ("ann",)})
+    assert set(table["subject"]) == {"ann"}
 
 
 def test_paired_differences_are_sharper_than_the_scores_themselves(scores, tables):
@@ -159,15 +157,7 @@ def failed(scores, tmp_path):
             (results / subject / f"{step}.h5").touch()
     (logs / "ann/late/train_avatar.log").write_text("train 3%\n")
     more = {"subjects": ("ann", "bob", "zed"), "models": ("base", "new", "late")}
-    options = Options(
-        **scores | more,
-        split="tail-20",
-        csv=tmp_path / "t/partial.csv",
-        markdown=tmp_path / "t/partial.md",
-        results=results,
-    )
-    main(options)
-    return pd.read_csv(options.csv), options.markdown.read_text()
+    return tables_of(tmp_path, **scores | more, results=results)
 
 
 def test_a_table_of_a_failed_run_says_what_is_missing_and_why(failed):
@@ -232,27 +222,13 @@ def test_what_several_subjects_share_is_named(tmp_path):
 
 def test_the_baseline_stays_the_first_model(scores, tmp_path):
     (tmp_path / "ann_base.h5").unlink()
-    options = Options(
-        **scores,
-        split="tail-20",
-        csv=tmp_path / "t.csv",
-        markdown=tmp_path / "t.md",
-        results=tmp_path,
-    )
-    main(options)
-    assert "## Difference from base" in options.markdown.read_text()
+    _, page = tables_of(tmp_path, **scores, results=tmp_path)
+    assert "## Difference from base" in page
 
 
 def test_means_of_a_failed_run_say_whom_they_are_without(scores, tmp_path):
-    options = Options(
-        **scores | {"subjects": ("ann", "bob", "zed")},
-        split="tail-20",
-        csv=tmp_path / "t.csv",
-        markdown=tmp_path / "t.md",
-        results=tmp_path / "results",
-    )
-    main(options)
-    table = pd.read_csv(options.csv)
+    more = {"subjects": ("ann", "bob", "zed"), "results": tmp_path / "results"}
+    table, _ = tables_of(tmp_path, **scores | more)
     mean = row(table, MEAN_SUBJECT, "new", "psnr_person")
     assert mean["n"] == 2
     assert mean["note"] == "without zed"
@@ -260,10 +236,8 @@ def test_means_of_a_failed_run_say_whom_they_are_without(scores, tmp_path):
 
 
 def test_a_failed_run_without_any_scores_has_no_table(scores, tmp_path):
-    nothing = scores | {"subjects": ("zed",)}
-    files = {"csv": tmp_path / "t.csv", "markdown": tmp_path / "t.md"}
     with pytest.raises(InputError, match="no scores yet"):
-        main(Options(**nothing, split="tail-20", **files, results=tmp_path))
+        tables_of(tmp_path, **scores | {"subjects": ("zed",)}, results=tmp_path)
 
 
 def test_values_show_four_digits():

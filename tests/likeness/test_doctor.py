@@ -171,6 +171,9 @@ def test_sentences_of_the_command(tmp_path):
         run.main(run.Options(config=tmp_path / "no.yaml"))
     with pytest.raises(InputError, match="No such file"):
         list(doctor.look(doctor.Options(config=tmp_path / "no.yaml")))
+    (tmp_path / "clip.mp4").write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match="is no text; name a configuration"):
+        list(doctor.look(doctor.Options(config=tmp_path / "clip.mp4")))
     done = command("dance", folder=tmp_path)
     assert done.returncode == 1
     assert "there is no command 'dance'" in done.stderr

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from workflow_project import Project
+from workflow_project import Project, whole_run
 
 
 @pytest.fixture
@@ -25,8 +25,4 @@ def new_project(tmp_path: Path) -> Callable[..., Project]:
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The whole workflow, run once; tests that change anything work on a copy."""
-    project = Project(tmp_path_factory.mktemp("toy") / "with space ü")
-    project.write_config()
-    done = project.run("--cores", "2")
-    assert done.returncode == 0, done.stdout[-6000:]
-    return project
+    return whole_run(tmp_path_factory.mktemp("toy") / "with space ü")
