@@ -62,6 +62,13 @@ def _without_docstrings(tree: ast.AST) -> ast.AST:
 
 
 @cache
+def _parsed(path: Path) -> tuple[frozenset[str], str]:
+    """Local modules that a file imports, and its code as text; most files are part of many steps."""
+    tree = ast.parse(path.read_text())
+    return frozenset(_imports(tree)), ast.dump(_without_docstrings(tree))
+
+
+@cache
 def code_digest(*modules: str) -> str:
     """SHA-256 (12 hex digits) of ``modules`` and of every local module they import; comments, docstrings and layout do not count."""
     todo, seen, texts = list(modules), set(), {}
@@ -74,8 +81,7 @@ def code_digest(*modules: str) -> str:
         if name in seen or path is None:
             continue
         seen.add(name)
-        tree = ast.parse(path.read_text())
-        todo.extend(_imports(tree))
+        imports, texts[path.relative_to(ROOT).as_posix()] = _parsed(path)
+        todo.extend(imports)
         todo.extend(_packages(name))
-        texts[path.relative_to(ROOT).as_posix()] = ast.dump(_without_docstrings(tree))
     return hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()[:12]

@@ -29,6 +29,8 @@ COLUMNS = (
 )
 # Subject of the rows that average over subjects; parentheses keep it apart from any real name.
 MEAN_SUBJECT = "(mean over subjects)"
+# Split of such a row where the subjects do not all have the same.
+SEVERAL = "several"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def names_in(table: pd.DataFrame, column: str) -> list[str]:
 
 def long_table(
     renders: Sequence[ScoredRender],
-    split: str,
+    splits: Mapping[str, str],
     seed: int = 0,
     absent: Mapping[tuple[str, str], str] | None = None,
 ) -> pd.DataFrame:
@@ -95,7 +97,7 @@ def long_table(
 
     Args:
         renders: What has scores.
-        split: Name of their split.
+        splits: Name of the split of each subject.
         seed: Of the bootstrap.
         absent: Subjects and models without any scores, and why. They get a row for every metric of the others; means are
             over the subjects that have scores of all models.
@@ -110,11 +112,11 @@ def long_table(
         for metric in metrics
     ]
     table = pd.DataFrame(rows)
-    table["split"] = split
+    table["split"] = [splits[subject] for subject in table["subject"]]
     lacking = sorted({subject for subject, _ in absent})
     whole = cast(pd.DataFrame, table[~table["subject"].isin(lacking)])
     if len(names_in(whole, "subject")) > 1:
-        means = _means_over_subjects(whole, split, seed)
+        means = _means_over_subjects(whole, seed)
         if lacking:
             without = f"without {', '.join(lacking)}"
             means["note"] = [f"{note}; {without}" if note else without for note in means["note"]]
@@ -146,10 +148,11 @@ def _row(value: float, low: float, high: float, n: int, note: str) -> dict[str, 
     return {"value": value, "ci_low": low, "ci_high": high, "n": n, "note": note}
 
 
-def _means_over_subjects(table: pd.DataFrame, split: str, seed: int) -> pd.DataFrame:
+def _means_over_subjects(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Mean over subjects of each model and metric, only where every subject of the table has a value."""
     values = table.pivot(index=["model", "metric"], columns="subject", values="value")
-    subjects = names_in(table, "subject")
+    subjects, splits = names_in(table, "subject"), names_in(table, "split")
+    split = splits[0] if len(splits) == 1 else SEVERAL
     rows = []
     for model, metric in dict.fromkeys(zip(table["model"], table["metric"], strict=True)):
         of_subjects = values.loc[(model, metric), subjects].to_numpy(np.float64)

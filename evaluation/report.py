@@ -15,12 +15,12 @@ from markupsafe import Markup
 from artifacts.errors import InputError
 from artifacts.step import run_step
 from artifacts.text_files import write_whole
-from evaluation.aggregate import COLUMNS, MEAN_SUBJECT
+from evaluation.aggregate import COLUMNS, MEAN_SUBJECT, SEVERAL
 from evaluation.metric_names import REGIONS, metric_info, sort_key
 from evaluation.report_files import (
     Origin,
     SubjectFiles,
-    find_head_model,
+    find_head_models,
     find_subject,
     origin_of,
 )
@@ -45,15 +45,13 @@ class Options:
     """Subjects to show, in this order; also the drivers whose renders are looked for."""
     models: tuple[str, ...]
     """Models to show, in this order."""
-    split: str
-    """Name of the split that the scores belong to."""
     out: Path
     """Page to write; a contact sheet of every subject is written beside it as contact_<subject>.png."""
     drivers: tuple[str, ...] = ()
-    """Recordings and sounds whose renders are looked for beside those of the subjects; they have no pictures of their
-    own."""
-    head_model: Path | None = None
-    """``head_model`` artifact of the fits; by default the only one below results/head_models."""
+    """Subjects without avatars, recordings and sounds whose renders are looked for beside those of the subjects; only the
+    first have pictures of their own."""
+    head_models: tuple[Path, ...] = ()
+    """``head_model`` artifact of each subject's fit, or one for all; by default the only one below results/head_models."""
     config: Path | None = None
     """Configuration file to show."""
     max_video_s: float = 12.0
@@ -107,7 +105,7 @@ def make_page(
     if len(shown) > 1 and MEAN_SUBJECT in set(table["subject"]):
         shown.append(MEAN_SUBJECT)
     return environment.get_template("report.html").render(
-        split=options.split,
+        split=" and ".join(name for name in table["split"].unique() if name != SEVERAL),
         models=options.models,
         sections=sections,
         scores={name: score_table(table, name, options.models) for name in shown},
@@ -139,19 +137,27 @@ def main(options: Options) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     table = read_score_table(options.results / "tables" / "scores.csv")
-    head_model_path = find_head_model(options.results, options.head_model)
-    head_model = HeadModel.load(head_model_path)
+    fitted = find_head_models(options.results, options.subjects, options.head_models)
+    loaded = {path: HeadModel.load(path) for path in set(fitted.values())}
     files = {
         name: find_subject(
             options.results, name, options.models, (*options.subjects, *options.drivers)
         )
         for name in options.subjects
     }
-    drivers = {name: found.frames for name, found in files.items()}
+    # Subjects that only drive have pictures too; recordings have none.
+    drivers = {
+        name: path
+        for name in (*options.subjects, *options.drivers)
+        if (path := options.results / name / "frames.h5").is_file()
+    }
     sounds = {name: options.results / "drivers" / name / "frames.h5" for name in options.drivers}
-    sections, origins = [], {"all subjects": [origin_of(head_model_path, options.results)]}
+    sections, origins = (
+        [],
+        {"all subjects": [origin_of(path, options.results) for path in sorted(loaded)]},
+    )
     for name, found in files.items():
-        section = make_section(found, head_model, drivers, sounds, options.max_video_s)
+        section = make_section(found, loaded[fitted[name]], drivers, sounds, options.max_video_s)
         sections.append(section)
         origins[name] = _origins(found, options.results)
         write_whole(options.out.parent / f"contact_{name}.png", encode(section.contact, kind="png"))

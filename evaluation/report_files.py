@@ -95,20 +95,31 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def find_head_model(results: Path, given: Path | None) -> Path:
-    """The head model's file: as given, or the only one below ``results/head_models``.
+def find_head_models(
+    results: Path, subjects: tuple[str, ...], given: tuple[Path, ...]
+) -> dict[str, Path]:
+    """The head model's file of each subject: as given, or the only one below ``results/head_models``.
+
+    Args:
+        results: The results folder.
+        subjects: Names.
+        given: One file for each, one for all, or none.
 
     Raises:
-        InputError: there is none or there are several.
+        InputError: a file is missing, there are neither none, one nor as many as subjects, or none is given and there is not
+            exactly one.
     """
-    if given is not None:
-        return _existing(given)
-    found = sorted((results / "head_models").glob("*.h5"))
-    if len(found) != 1:
+    found = given or tuple(sorted((results / "head_models").glob("*.h5")))
+    if not given and len(found) != 1:
         raise InputError(
-            f"{results / 'head_models'}: {len(found)} head models; name the one of the fits with --head-model"
+            f"{results / 'head_models'}: {len(found)} head models; name those of the fits with --head-models"
         )
-    return found[0]
+    of_each = found * len(subjects) if len(found) == 1 else found
+    if len(of_each) != len(subjects):
+        raise InputError(
+            f"{len(found)} head models are named for {len(subjects)} subjects; name one for each, or one for all"
+        )
+    return {name: _existing(path) for name, path in zip(subjects, of_each, strict=True)}
 
 
 @dataclass(frozen=True)

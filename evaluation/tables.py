@@ -14,6 +14,7 @@ from artifacts.errors import InputError
 from artifacts.step import run_step
 from artifacts.text_files import write_whole
 from evaluation.aggregate import (
+    SEVERAL,
     ScoredRender,
     differences,
     long_table,
@@ -40,8 +41,8 @@ class Options:
     """Subjects."""
     models: tuple[str, ...]
     """Models; the first is the one that the others' gains are measured against."""
-    split: str
-    """Name of the split that the scores belong to."""
+    splits: tuple[str, ...]
+    """Name of the split that the scores of each subject belong to, or one for all."""
     csv: Path
     """Long table to write, one row per subject, model and metric."""
     markdown: Path
@@ -128,13 +129,17 @@ def markdown_page(
     """The whole Markdown page: what was not made, a table per subject, gains, what is missing and why, definitions."""
     parts = ["# Scores", *_not_made(absent, len(renders))]
     table = rows_scored(table, absent)
+    splits = " and ".join(f"`{name}`" for name in names_in(table, "split") if name != SEVERAL)
     parts += [
-        f"Held-out frames of split `{table['split'].iloc[0]}`. Mean over frames with its 95 % interval "
+        f"Held-out frames of split {splits}. Mean over frames with its 95 % interval "
         "from a block bootstrap over frames (over subjects in the last table). ↑ more is better, "
         "↓ less is better, bold is best.",
     ]
     for subject in names_in(table, "subject"):
-        parts += [f"## {subject}", wide_table(rows_where(table, "subject", subject))]
+        rows = rows_where(table, "subject", subject)
+        # Which split is whose is said where there are several.
+        own = f" (split {names_in(rows, 'split')[0]})" if len(names_in(table, "split")) > 1 else ""
+        parts += [f"## {subject}{own}", wide_table(rows)]
     gains = gain_table(renders, baseline, seed)
     if gains:
         parts += [f"## Difference from {baseline}", "Paired frame by frame.", gains]
@@ -192,10 +197,24 @@ def main(options: Options) -> None:
     if not pairs:
         raise InputError("there are no scores yet, so there is no table to make of them")
     renders = read_scores(options.scores, pairs)
-    table = long_table(renders, options.split, options.seed, absent)
+    table = long_table(renders, splits_of(options), options.seed, absent)
     write_whole(options.csv, table.to_csv(index=False))
     page = markdown_page(table, renders, options.models[0], options.seed, absent)
     write_whole(options.markdown, page)
+
+
+def splits_of(options: Options) -> dict[str, str]:
+    """Split of each subject.
+
+    Raises:
+        InputError: there are neither as many splits as subjects nor one for all.
+    """
+    given = options.splits * len(options.subjects) if len(options.splits) == 1 else options.splits
+    if len(given) != len(options.subjects):
+        raise InputError(
+            f"{len(given)} splits are named for {len(options.subjects)} subjects; name one for each, or one for all"
+        )
+    return dict(zip(options.subjects, given, strict=True))
 
 
 def why_absent(options: Options, results: Path) -> dict[tuple[str, str], str]:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from artifacts.errors import InputError
+from artifacts.subject_sheet import read_subject_sheet
 from assets.cache import has_digest
 from assets.fetch import cached_asset
 from assets.registry import ByHand, load_registry
@@ -99,12 +100,12 @@ def subjects(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
     """Whether each clip can be opened, shows a face at its start, and has the sound that models need.
 
     Args:
-        config: The configuration as it is written.
+        config: The configuration as it is written; it was planned before.
         folder: Working directory of the run, which relative paths start from.
     """
     detector = cached_asset(DETECTOR)
     needs_sound = [model for model in config.get("models", []) if driven_by(model) == "sound"]
-    for name, subject in config.get("subjects", {}).items():
+    for name, subject in _listed(config, folder).items():
         video = subject.get("video")
         if video is None:
             yield Finding("ok", name, "made up, no clip needed")
@@ -122,6 +123,13 @@ def subjects(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
             yield Finding("error", name, str(error))
             continue
         yield _judge_clip(name, info, seen, needs_sound)
+
+
+def _listed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Subjects of the configuration and of its sheet; a plan was made, so that both can be read."""
+    sheet = config.get("subject_sheet")
+    rows = read_subject_sheet(folder / Path(sheet).expanduser()) if sheet else {}
+    return {**(config.get("subjects") or {}), **rows}
 
 
 def _judge_clip(

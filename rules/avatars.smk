@@ -5,7 +5,7 @@ rule train_avatar:
         frames="results/{subject}/frames.h5",
         matte="results/{subject}/matte.h5",
         face_fit="results/{subject}/face_fit.h5",
-        head_model=HEAD_MODEL,
+        head_model=head_model_of,
         model_files=lambda wildcards: sorted(
             map(str, input_files(options_of_model(wildcards.model)).values())
         ),
@@ -30,7 +30,7 @@ rule train_avatar:
     params:
         preset=config["preset"],
         image_size=config["image_size"],
-        split=config["split"],
+        split=subject_option("split"),
         seed=config["seed"],
         device=config["device"],
         options=step_options("train_avatar"),
@@ -63,7 +63,7 @@ rule render_avatar:
         unpack(driver_files),
         avatar="results/{subject}/{model}/avatar.h5",
         face_fit="results/{subject}/face_fit.h5",
-        head_model=HEAD_MODEL,
+        head_model=head_model_of,
     output:
         render="results/{subject}/{model}/render_{view}.h5",
         video=report(
@@ -93,7 +93,7 @@ rule render_avatar:
             if driver_of(wildcards) in DRIVERS
             else "--no-whole-driver"
         ),
-        split=config["split"],
+        split=subject_option("split"),
         device=config["device"],
         options=step_options("render_avatar"),
         code=model_code("avatar_models.render"),

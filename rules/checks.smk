@@ -1,6 +1,7 @@
 """Imports of all .smk files, and the checked configuration: what is refused before any job is planned."""
 
 import fcntl
+import gc
 import json
 import math
 import os
@@ -21,6 +22,7 @@ sys.path.insert(0, workflow.basedir)
 
 from artifacts.code_digest import code_digest
 from artifacts.errors import InputError
+from artifacts.subject_sheet import read_subject_sheet
 from assets.cache import cache_folder
 from avatar_models.registry import (
     driven_by,
@@ -31,6 +33,10 @@ from avatar_models.registry import (
     perceptual_kind,
     registered_models,
 )
+
+# The plan of thousands of jobs is millions of objects that stay; looking through them for garbage took a seventh of
+# the time of planning 7,000 jobs.
+gc.set_threshold(500_000, 50, 100)
 
 ROOT = Path(workflow.basedir)
 RECORDINGS = ("arkit", "nerface", "wav")
@@ -48,6 +54,23 @@ REGISTRY = yaml.safe_load((ROOT / "assets/registry.yaml").read_text())["assets"]
 def refuse(sentence):
     """End before any job is planned, with one sentence and no traceback."""
     sys.exit(f"error: config: {sentence}")
+
+
+def add_subject_sheet():
+    """Take the subjects of the sheet, where one is named, to those of config.yaml."""
+    sheet, inline = config.get("subject_sheet"), config.setdefault("subjects", {})
+    if not sheet or not isinstance(sheet, str) or not isinstance(inline, dict):
+        return
+    try:
+        listed = read_subject_sheet(Path(sheet).expanduser())
+    except InputError as error:
+        refuse(f"subject_sheet: {error}")
+    twice = sorted(listed.keys() & inline.keys())
+    if twice:
+        refuse(
+            f"subjects/{twice[0]} is in the subject_sheet {sheet} too; give each person one place"
+        )
+    config["subjects"] = inline | listed
 
 
 def values_in(node, key=""):
@@ -140,8 +163,19 @@ def lpips_network(model):
     return LPIPS_NETWORK if kind == "lpips" or (kind == "auto" and measured) else []
 
 
+def choose_for_subjects():
+    """What a subject does not say of itself is as for all."""
+    for subject in config["subjects"].values():
+        for key in ("split", "head_model"):
+            subject[key] = subject[key] or config[key]
+
+
 def check_names():
     """Refuse models, model options and clips that do not exist, before any job is planned."""
+    if all(subject["role"] == "driver" for subject in config["subjects"].values()):
+        refuse(
+            "subjects is empty but for drivers; name a person to make an avatar of, here or in a subject_sheet"
+        )
     for model in sorted({*config["models"], *config["model_options"]}):
         try:
             input_files(options_of_model(model))
@@ -226,16 +260,22 @@ def check_landmark_detector():
         )
 
 
-def head_model_files():
-    """Option and path of every file that the head model is made from; a missing one is refused."""
-    source = config["head_model"]
+def head_model_files(source):
+    """Option and path of every file that a head model is made from; a missing one is refused.
+
+    The paths in config.yaml are those of the head model of all; the others are in the cache of assets.
+    """
     if source not in HEAD_MODEL_ASSETS:
         return {}
     name = HEAD_MODEL_ASSETS[source]
     entry = REGISTRY[name]
-    given = {"file": config["head_model_file"] or str(cache_folder() / name)}
-    if config["head_model_texture"]:
-        given["texture"] = config["head_model_texture"]
+    given = {"file": str(cache_folder() / name)}
+    if source == config["head_model"]:
+        named = {
+            "file": config["head_model_file"],
+            "texture": config["head_model_texture"],
+        }
+        given |= {option: path for option, path in named.items() if path}
     files = {option: Path(path).expanduser() for option, path in given.items()}
     for option, path in files.items():
         if not path.exists():
@@ -270,10 +310,16 @@ def choose_photometric():
         config["face_fit"]["photometric"] = level
 
 
+add_subject_sheet()
 check_schema()
+choose_for_subjects()
 check_names()
 check_audio_files()
 choose_photometric()
 check_landmark_detector()
-HEAD_MODEL_FILES = head_model_files()
+HEAD_MODELS = {
+    config["head_model"],
+    *(subject["head_model"] for subject in config["subjects"].values()),
+}
+HEAD_MODEL_FILES = {source: head_model_files(source) for source in sorted(HEAD_MODELS)}
 release_stale_lock()

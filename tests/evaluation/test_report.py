@@ -14,6 +14,7 @@ from artifacts.errors import InputError
 from artifacts.kinds import RENDER
 from artifacts.store import read_artifact, write_artifact
 from evaluation.report import main
+from evaluation.report_files import find_head_models
 from evaluation.report_pictures import HEAT_LIMIT, heat_map, tile_side
 from evaluation.report_subject import head_angles, telling_frames
 from evaluation.report_tables import markdown_to_html
@@ -230,3 +231,19 @@ def test_gains_over_the_first_model_are_stated(page):
     gain = re.search(r"psnr_person \+(\d\.\d+) \(", words)
     assert float(gain[1]) == pytest.approx(6.02, abs=0.15)
     assert "lmd_px +1.000 (+1.000 to +1.000) px" in words
+
+
+def test_each_subject_has_a_head_model_or_all_have_one(tmp_path):
+    folder = tmp_path / "head_models"
+    folder.mkdir()
+    one, other = folder / "anny.h5", folder / "ict.h5"
+    one.touch()
+    assert find_head_models(tmp_path, ("a", "b"), ()) == {"a": one, "b": one}
+    other.touch()
+    assert find_head_models(tmp_path, ("a", "b"), (one, other)) == {"a": one, "b": other}
+    with pytest.raises(InputError, match="2 head models; name those of the fits"):
+        find_head_models(tmp_path, ("a", "b"), ())
+    with pytest.raises(InputError, match="2 head models are named for 3 subjects"):
+        find_head_models(tmp_path, ("a", "b", "c"), (one, other))
+    with pytest.raises(InputError, match=r"none\.h5: no such file"):
+        find_head_models(tmp_path, ("a",), (folder / "none.h5",))

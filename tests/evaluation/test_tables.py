@@ -58,7 +58,9 @@ def scores(tmp_path):
 def tables_of(folder, **options):
     """Both tables, written into a folder: the long one, and the text of the page."""
     made = Options(
-        **options, split="tail-20", csv=folder / "t/scores.csv", markdown=folder / "t/scores.md"
+        **{"splits": ("tail-20",), **options},
+        csv=folder / "t/scores.csv",
+        markdown=folder / "t/scores.md",
     )
     main(made)
     return pd.read_csv(made.csv), made.markdown.read_text()
@@ -113,6 +115,17 @@ def test_the_mean_over_subjects_is_of_subject_means(tables):
     assert mean["value"] == pytest.approx(np.mean(by_subject))
     assert mean["n"] == 2
     assert "no value for ann, bob" in row(table, MEAN_SUBJECT, "new", "lpips_alex_person")["note"]
+
+
+def test_each_subject_has_its_own_split_and_their_mean_has_several(scores, tmp_path):
+    table, page = tables_of(tmp_path, **scores, splits=("insta-350", "tail-20"))
+    assert row(table, "ann", "new", "psnr_person")["split"] == "insta-350"
+    assert row(table, "bob", "new", "psnr_person")["split"] == "tail-20"
+    assert row(table, MEAN_SUBJECT, "new", "psnr_person")["split"] == "several"
+    assert "Held-out frames of split `insta-350` and `tail-20`." in page
+    assert "## ann (split insta-350)" in page
+    with pytest.raises(InputError, match="3 splits are named for 2 subjects"):
+        tables_of(tmp_path, **scores, splits=("tail-20",) * 3)
 
 
 def test_a_single_subject_has_no_mean_rows(scores, tmp_path):
@@ -248,7 +261,7 @@ def test_values_show_four_digits():
 
 
 def test_the_command_line_ends_with_one_sentence(tmp_path):
-    arguments = ["--subjects", "ann", "--models", "m", "--split", "tail-20"]
+    arguments = ["--subjects", "ann", "--models", "m", "--splits", "tail-20"]
     arguments += ["--csv", str(tmp_path / "a.csv"), "--markdown", str(tmp_path / "a.md")]
     command = [sys.executable, "-m", "evaluation.tables", "--scores", str(tmp_path / "no.h5")]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)

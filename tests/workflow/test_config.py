@@ -130,6 +130,23 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["drivers/anna", "name of a subject"],
     ),
     "driver with a space": ({"drivers": {"a b": {"arkit": "a.csv"}}}, ["drivers", "a b"]),
+    "sheet that is not there": (
+        {"subject_sheet": "nobody.tsv"},
+        ["subject_sheet", "nobody.tsv", "No such file", "give the path"],
+    ),
+    "subject with an unknown role": (
+        {"subjects": {"anna": CLIP | {"role": "star"}}},
+        ["subjects/anna/role", "star", "avatar, driver"],
+    ),
+    "nobody to make an avatar of": (
+        {"subjects": {"anna": CLIP | {"role": "driver"}}},
+        ["subjects", "drivers", "subject_sheet"],
+    ),
+    "nobody at all": ({"subjects": {}}, ["subjects", "empty", "subject_sheet"]),
+    "own head model without its file": (
+        {"subjects": {"anna": CLIP | {"head_model": "basel"}}},
+        ["basel.mat", "https://faces.dmi.unibas.ch/bfm/"],
+    ),
     "subject that is a number": ({"subjects": {3: CLIP}}, ["subjects", "3", "quotes"]),
 }
 
@@ -247,6 +264,9 @@ def test_every_key_of_config_yaml_is_commented():
 
 def test_the_schema_knows_the_splits_and_presets():
     assert sorted(SCHEMA["properties"]["split"]["enum"]) == split_names()
+    subject = SCHEMA["properties"]["subjects"]["additionalProperties"]["properties"]
+    for key in ("split", "head_model"):
+        assert subject[key]["enum"] == ["", *SCHEMA["properties"][key]["enum"]]
     assert set(SCHEMA["properties"]["preset"]["enum"]) == set(PRESETS)
 
 

@@ -143,7 +143,10 @@ def test_ready_features_of_a_sound_are_asked_for_only_where_it_drives(plan, tmp_
             "results/ann/nearest_frame/render_audio_talk.h5",
             "error: render_audio_talk: nearest_frame is driven by expression, and talk has none",
         ),
-        ("results/ann/sound_follower/render_cross_talk.h5", "MissingRuleException"),
+        (
+            "results/ann/sound_follower/render_cross_talk.h5",
+            "error: render_cross_talk: talk is a sound without motion; ask for render_audio_talk",
+        ),
     ],
 )
 def test_a_view_that_cannot_be_made_is_refused(plan, target, sentence):
