@@ -203,3 +203,26 @@ def differences(
         )
     names = ["subject", "model", "metric", "value", "ci_low", "ci_high", "n"]
     return pd.DataFrame(rows, columns=pd.Index(names))
+
+
+def mean_differences(of_subjects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Mean over subjects of :func:`differences`, with a 95 % bootstrap over subjects; no rows for fewer than two of them."""
+    rows = []
+    pairs = zip(of_subjects["model"], of_subjects["metric"], strict=True)
+    for model, metric in dict.fromkeys(pairs):
+        group = rows_where(rows_where(of_subjects, "model", model), "metric", metric)
+        if len(group) < 2:
+            continue
+        interval = bootstrap_subjects(group["value"].to_numpy(np.float64), seed)
+        rows.append(
+            {
+                "subject": MEAN_SUBJECT,
+                "model": model,
+                "metric": metric,
+                "value": interval.mean,
+                "ci_low": interval.low,
+                "ci_high": interval.high,
+                "n": len(group),
+            }
+        )
+    return pd.DataFrame(rows, columns=of_subjects.columns)

@@ -177,6 +177,7 @@ def make_gains(scored: dict[str, ScoredRender]) -> list[Gain]:
         ):
             digits = significant_decimals(value)
             text = f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+            text += " (not significant)" if low <= 0 <= high else ""
             gains.append(Gain(model, baseline, metric, text, "" if unit == "1" else unit))
     return gains
 

@@ -18,6 +18,7 @@ from evaluation.aggregate import (
     ScoredRender,
     differences,
     long_table,
+    mean_differences,
     names_in,
     read_scores,
     rows_where,
@@ -29,6 +30,12 @@ from evaluation.missing import are_outdated, why_missing
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 # Metrics whose gain over the first model is shown.
 COMPARED = ("psnr_person", "ssim_person", "psnr_head", "psnr_full", "psnr_mesh", "lmd_px")
+
+
+GAINS = (
+    "Paired frame by frame, 95 % block bootstrap over frames; the mean over subjects, where it is shown, is bootstrapped over "
+    "subjects. **n.s.**: not significant, the interval holds 0."
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ def format_value(value: float, low: float, high: float) -> str:
     digits = significant_decimals(value)
     text = f"{value:.{digits}f}"
     return text if np.isnan(low) else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def format_gain(value: float, low: float, high: float) -> str:
+    """A difference with its interval; "n.s." where the interval holds 0: it may be chance."""
+    return format_value(value, low, high) + (" n.s." if low <= 0 <= high else "")
 
 
 def significant_decimals(value: float) -> int:
@@ -109,8 +121,9 @@ def gain_table(renders: Sequence[ScoredRender], baseline: str, seed: int) -> str
     if not parts:
         return ""
     gains = pd.concat(parts, ignore_index=True)
+    gains = pd.concat([gains, mean_differences(gains, seed)], ignore_index=True)
     gains["gain"] = [
-        format_value(*values)
+        format_gain(*values)
         for values in gains[["value", "ci_low", "ci_high"]].itertuples(index=False)
     ]
     gains["metric"] = [f"{name} ({metric_info(name).unit})" for name in gains["metric"]]
@@ -142,7 +155,7 @@ def markdown_page(
         parts += [f"## {subject}{own}", wide_table(rows)]
     gains = gain_table(renders, baseline, seed)
     if gains:
-        parts += [f"## Difference from {baseline}", "Paired frame by frame.", gains]
+        parts += [f"## Difference from {baseline}", GAINS, gains]
     missing = notes_list(table)
     if missing:
         parts += ["## What is missing", missing]

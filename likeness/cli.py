@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": ("likeness.demo", "everything once, on a clip that comes along"),
     "run": ("likeness.run", "make what a configuration asks for (Snakemake)"),
     "render": ("avatar_models.render", "render an avatar that is there already"),
+    "explain": ("evaluation.explain", "what stands behind a number of a table"),
     "export": ("preprocessing.export", "write a fitted clip in the layout of another tool"),
 }
 

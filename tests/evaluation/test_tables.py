@@ -253,6 +253,22 @@ def test_a_failed_run_without_any_scores_has_no_table(scores, tmp_path):
         tables_of(tmp_path, **scores | {"subjects": ("zed",)}, results=tmp_path)
 
 
+def test_what_may_be_chance_says_so(tmp_path):
+    rng = np.random.default_rng(1)
+    for subject, gain in (("ann", 3.0), ("bob", 3.5)):
+        write_scores(tmp_path / f"{subject}_base.h5", 20.0)
+        write_scores(tmp_path / f"{subject}_new.h5", 20.0 + gain)
+        write_scores(tmp_path / f"{subject}_odd.h5", 20.0 + rng.normal(size=20))
+    names = {"subjects": ("ann", "bob"), "models": ("base", "new", "odd")}
+    _, page = tables_of(tmp_path, scores=str(tmp_path / "{subject}_{model}.h5"), **names)
+    rows = [line for line in page.split("## Difference")[1].splitlines() if line.startswith("|")]
+    of = {tuple(cell.strip() for cell in line.split("|")[1:3]): line for line in rows}
+    assert "n.s." not in of["ann", "new"].split("|")[3]
+    assert "n.s." in of["ann", "odd"].split("|")[3]
+    assert "3.250 [3.000, 3.500]" in of[MEAN_SUBJECT, "new"]
+    assert "n.s." in page.split("## Difference")[1].split("|")[0]
+
+
 def test_values_show_four_digits():
     assert format_value(24.2134, 23.9, 24.6) == "24.21 [23.90, 24.60]"
     assert format_value(0.94321, np.nan, np.nan) == "0.9432"
