@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
 import torch
 
 from artifacts.errors import InputError
 
+LOGGER = logging.getLogger(__name__)
+# Locks of this process: they are released when it ends, whatever ends it.
+_held: list[BinaryIO] = []
+
 
 def find_device(name: str) -> torch.device:
-    """``auto`` takes CUDA where there is one.
+    """``auto`` takes CUDA where there is one; of several GPUs, one that no other step uses.
 
     Raises:
         InputError: another name, or CUDA was asked for and is not there.
@@ -19,4 +31,47 @@ def find_device(name: str) -> torch.device:
         raise InputError(
             "device cuda was asked for, but PyTorch finds no CUDA GPU; choose auto or cpu"
         )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    gpus = range(torch.cuda.device_count())
+    if len(gpus) == 1:
+        return torch.device("cuda")
+    # By what they are, not by number: that changes with CUDA_VISIBLE_DEVICES.
+    index = claim_gpu(tuple(str(torch.cuda.get_device_properties(gpu).uuid) for gpu in gpus))
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+@cache
+def claim_gpu(names: tuple[str, ...]) -> int:
+    """A GPU that no other process of this user has claimed, until this process ends; the first one where all are claimed.
+
+    Steps that run side by side on one machine are counted by Snakemake (``--resources gpu=4``), which does not tell them
+    which GPU to take. On a cluster each job sees its own GPU alone, and nothing is claimed.
+
+    Args:
+        names: A name of each GPU, letters, digits and ``-``.
+
+    Returns:
+        Its place among the names.
+
+    Raises:
+        InputError: the folder of the claims belongs to somebody else.
+
+    Source: own.
+    """
+    folder = Path(tempfile.gettempdir()) / f"likeness-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise InputError(f"{folder} belongs to another user; set TMPDIR to a folder of your own")
+    for index, name in enumerate(names):
+        file = (folder / name).open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        _held.append(file)
+        return index
+    LOGGER.warning("all %d GPUs are in use by other steps: this one shares the first", len(names))
+    return 0

@@ -21,7 +21,7 @@ rule train_avatar:
     retries: 1
     conda:
         "../envs/avatars.yaml"
-    threads: ALL_CORES
+    threads: MODEL_THREADS
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 308 s, 1112 MB (monoavatar_d), 9 s, 428 MB (nearest_frame).
     resources:
         gpu=MODEL_GPUS,
@@ -79,7 +79,7 @@ rule render_avatar:
         "results/benchmarks/{subject}/{model}/render_{view}.tsv"
     conda:
         "../envs/avatars.yaml"
-    threads: ALL_CORES
+    threads: MODEL_THREADS
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 12 s, 564 MB (monoavatar_d, orbit of 100 frames).
     resources:
         gpu=MODEL_GPUS,

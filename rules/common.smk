@@ -70,6 +70,14 @@ AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] 
 AUD_NPY_OF_SOUND = [name.replace("{subject}", "drivers/{sound}") for name in AUD_NPY]
 # Without a known device (auto), a cluster is asked for a GPU; on one machine gpu is only a counter.
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
+# Trainings and renders have the machine for themselves, but several GPUs share its cores: --cores 32 --resources gpu=4.
+GPU_LIMIT = workflow.global_resources.get("gpu")
+GPUS_AT_ONCE = max(1, GPU_LIMIT.value) if GPU_LIMIT and MODEL_GPUS else 1
+MODEL_THREADS = (
+    ALL_CORES
+    if GPUS_AT_ONCE == 1
+    else max(1, (workflow.cores or ALL_CORES) // GPUS_AT_ONCE)
+)
 # A light photometric fit is done on a CPU in the time that a GPU job waits.
 FIT_DEVICE = config["device"] if config["face_fit"]["photometric"] == "full" else "cpu"
 

@@ -46,7 +46,7 @@ rule train_prior:
     retries: 1
     conda:
         "../envs/avatars.yaml"
-    threads: ALL_CORES
+    threads: MODEL_THREADS
     # Measured on 2 cores for tiny, 1500 people: 2005 s, 5196 MB.
     resources:
         gpu=MODEL_GPUS,

@@ -304,3 +304,22 @@ def test_references_are_not_stale():
     from make_config_page import config_reference
 
     assert (ROOT / "docs/config.md").read_text(encoding="utf-8") == config_reference()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "device", "threads"),
+    [
+        (("--cores", "8", "--resources", "gpu=4"), "auto", 2),
+        (("--cores", "8", "--resources", "gpu=1"), "auto", 8),
+        (("--cores", "8"), "auto", 8),
+        (("--cores", "8", "--resources", "gpu=4"), "cpu", 8),
+    ],
+)
+def test_gpus_share_the_cores(new_project, arguments, device, threads):
+    done = new_project(device=device).run("--dry-run", *arguments)
+    assert done.returncode == 0, done.stdout
+    jobs = [job for job in done.stdout.split("rule ") if job.startswith("train_avatar:")]
+    assert jobs
+    for job in jobs:
+        assert f"threads: {threads}\n" in job
+        assert ("gpu=1" in job) == (device == "auto")
