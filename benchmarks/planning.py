@@ -75,9 +75,10 @@ def plan(folder: Path) -> dict[str, float]:
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     text = log.read_text(encoding="utf-8")
-    if os.waitstatus_to_exitcode(status) != 0:
+    if process.returncode != 0:
         raise InputError(f"the plan failed: {text.strip().splitlines()[-1]}")
     jobs = [line.split()[1] for line in text.splitlines() if line.startswith("total ")]
     return {

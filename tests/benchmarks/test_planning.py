@@ -17,7 +17,7 @@ def test_more_subjects_are_more_jobs(tmp_path):
     # frames, landmarks, matte, face_fit, audio_features, sync, filmed_fit, fit_report; training, render, its landmarks and
     # its fit, scores.
     assert table["jobs"].diff().iloc[1] == 2 * 13
-    assert (table[["seconds", "memory_mb"]] > 0).all(None)
+    assert (table[["seconds", "memory_mb"]].to_numpy() > 0).all()
 
 
 def test_a_plan_that_is_refused_says_why(tmp_path):
