@@ -18,6 +18,7 @@ include: "rules/preprocess.smk"
 include: "rules/prior.smk"
 include: "rules/avatars.smk"
 include: "rules/evaluate.smk"
+include: "rules/tables.smk"
 include: "rules/exchange.smk"
 
 
@@ -29,6 +30,7 @@ rule all:
         RENDERS,
         NAVIGATIONS,
         FIT_PAGES,
+        OWN_TABLES,
         "results/tables/scores.csv",
         "results/tables/scores.md",
         "results/report/index.html",

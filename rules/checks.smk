@@ -33,6 +33,7 @@ from avatar_models.registry import (
     perceptual_kind,
     registered_models,
 )
+from evaluation.table_spec import read_table_spec
 
 # The plan of thousands of jobs is millions of objects that stay; looking through them for garbage took a seventh of
 # the time of planning 7,000 jobs.
@@ -218,6 +219,30 @@ def check_names():
             )
 
 
+def check_tables():
+    """Refuse declarations of tables that cannot be read or that would overwrite another table."""
+    taken = {
+        "scores",
+        "partial",
+        *(path.stem for path in (ROOT / "evaluation/paper").glob("*.yaml")),
+    }
+    for name in config["tables"]:
+        path = Path(name).expanduser()
+        if path.stem in taken or not re.fullmatch(
+            r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem
+        ):
+            refuse(
+                f"tables: results/tables/{path.stem} is the place of another table or no fitting name; call the file otherwise, "
+                "letters, digits, _ and - only"
+            )
+        taken.add(path.stem)
+        try:
+            read_table_spec(path)
+        except InputError as error:
+            refuse(f"tables: {error}")
+    config["tables"] = [str(Path(name).expanduser()) for name in config["tables"]]
+
+
 def audio_file(name):
     """The file that the audio features of a subject or sound are made with: a network or ready features; None without one."""
     path = config["audio_features"]["path"]
@@ -314,6 +339,7 @@ add_subject_sheet()
 check_schema()
 choose_for_subjects()
 check_names()
+check_tables()
 check_audio_files()
 choose_photometric()
 check_landmark_detector()

@@ -65,6 +65,12 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
 SCORES_PATTERN = "results/{subject}/{model}/scores.h5"
 # Of a run that has failed; the rule tables makes the whole ones.
 PARTIAL_TABLES = ["results/tables/partial.csv", "results/tables/partial.md"]
+# Declarations of tables: the papers', and those of config.yaml under the names of their files.
+PAPER_TABLES = sorted(path.stem for path in (ROOT / "evaluation/paper").glob("*.yaml"))
+TABLE_SPECS = {
+    name: str(ROOT / f"evaluation/paper/{name}.yaml") for name in PAPER_TABLES
+}
+TABLE_SPECS |= {path.stem: str(path) for path in map(Path, config["tables"])}
 # The windows of the sound in AD-NeRF's layout, where they are wanted.
 AUD_NPY = ["results/{subject}/aud.npy"] if config["audio_features"]["also_npy"] else []
 AUD_NPY_OF_SOUND = [name.replace("{subject}", "drivers/{sound}") for name in AUD_NPY]
@@ -158,6 +164,7 @@ NAVIGATIONS = [
     if "navigation" in views_of(subject, model)
     for suffix in ("csv", "png")
 ]
+OWN_TABLES = [f"results/tables/{Path(path).stem}.tex" for path in config["tables"]]
 # On each subject's track, whatever the models make of it.
 FIT_PAGES = expand("results/report/fit_{subject}.html", subject=SUBJECTS)
 
@@ -169,6 +176,7 @@ PRIOR_PICTURE_PX = config["prior"]["picture_px"]
 
 
 wildcard_constraints:
+    table="|".join(map(re.escape, sorted(TABLE_SPECS))),
     shard="[0-9]+",
     size="tiny|fast",
     asset="|".join(map(re.escape, sorted(REGISTRY))),

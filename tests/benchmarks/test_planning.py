@@ -22,6 +22,6 @@ def test_more_subjects_are_more_jobs(tmp_path):
 
 def test_a_plan_that_is_refused_says_why(tmp_path):
     options = Options(out=tmp_path / "p.csv", subjects=(1,), models=("gaussian",))
-    with pytest.raises(InputError, match="the plan failed: error: config:.*gaussian"):
+    with pytest.raises(InputError, match=r"the plan failed: error: config:.*gaussian"):
         main(options)
     assert not options.out.exists()

@@ -147,6 +147,11 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"subjects": {"anna": CLIP | {"head_model": "basel"}}},
         ["basel.mat", "https://faces.dmi.unibas.ch/bfm/"],
     ),
+    "table that is not there": ({"tables": ["mine.yaml"]}, ["tables", "mine.yaml", "No such file"]),
+    "table in the place of another": (
+        {"tables": ["own/scores.yaml"]},
+        ["results/tables/scores", "call the file otherwise"],
+    ),
     "subject that is a number": ({"subjects": {3: CLIP}}, ["subjects", "3", "quotes"]),
 }
 

@@ -113,3 +113,18 @@ def test_a_new_subject_brings_its_own_jobs_alone(toy_run: Project, tmp_path: Pat
     others = {name for name in planned if "anna" not in name}
     assert others == {"results/licences.md", "results/report/index.html"} & others
     assert "results/report/index.html" in others
+
+
+def test_declared_tables_and_those_of_the_papers_are_planned(new_project: Callable[..., Project]):
+    project = new_project(tables=["my tables/mine.yaml"])
+    path = project.folder / "my tables/mine.yaml"
+    path.parent.mkdir()
+    path.write_text(
+        "title: t\ncolumns: [{name: c, metric: psnr_person}]\nrows: [{name: r, model: nearest_frame}]\n"
+    )
+    outputs = " ".join(project.run("--dry-run").stdout.split())
+    assert "results/tables/mine.csv, results/tables/mine.md, results/tables/mine.tex" in outputs
+    assert "results/tables/nofa_1" not in outputs
+    outputs = project.run("--dry-run", "paper_tables").stdout
+    for name in ("monoavatar_1", "monoavatar_2", "nofa_1", "nofa_5"):
+        assert f"results/tables/{name}.tex" in outputs

@@ -1,0 +1,153 @@
+"""Tables declared in YAML: which numbers stand where, beside which published ones (docs/tables.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from artifacts.errors import InputError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: Heading.
+        metric: A metric of the scores; "" where this project measures nothing alike.
+        subjects: Whose values; of several the mean over subjects. Empty for all subjects of the scores.
+    """
+
+    name: str
+    metric: str
+    subjects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A row of measured numbers: its heading and the model's name in the scores."""
+
+    name: str
+    model: str
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A row of somebody's numbers, one for each column; None where none is published."""
+
+    name: str
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table.
+
+    Attributes:
+        title: Above it.
+        columns: From left to right.
+        rows: What is measured.
+        published: What others published, ``source`` says where.
+        source: Paper and table.
+        protocol: How the published numbers were made, by name of an option of training (image_size, split, preset ...).
+        notes: Sentences below the table.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[ModelRow, ...]
+    published: tuple[PublishedRow, ...] = ()
+    source: str = ""
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_table_spec(path: Path) -> TableSpec:
+    """Read a declaration.
+
+    Raises:
+        InputError: the file cannot be read, a key is unknown or missing, a value is of another type, or a published row has
+            not one value for each column.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give the path of a table's YAML") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: is no YAML ({' '.join(str(error).split())})") from error
+    keys = {
+        **{"title": str, "columns": list, "rows": list},
+        **{"published": list, "source": str, "protocol": dict, "notes": list},
+    }
+    spec = _checked(str(path), found, keys, required=("title", "columns", "rows"))
+    columns = tuple(_column(f"{path}, column {n}", it) for n, it in enumerate(spec["columns"], 1))
+    rows = tuple(_row(f"{path}, row {n}", it) for n, it in enumerate(spec["rows"], 1))
+    published = tuple(
+        _published(f"{path}, published row {n}", it, len(columns))
+        for n, it in enumerate(spec.get("published", []), 1)
+    )
+    if not columns or not rows:
+        raise InputError(f"{path}: a table needs a column and a row of a model")
+    if published and not spec.get("source"):
+        raise InputError(f"{path}: numbers are published, but source does not say where")
+    for what, names in (
+        ("column", [column.name for column in columns]),
+        ("row", [row.name for row in (*rows, *published)]),
+    ):
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise InputError(f"{path}: there are two {what}s {twice[0]!r}; give each its name")
+    notes = tuple(map(str, spec.get("notes", [])))
+    return TableSpec(
+        spec["title"],
+        columns,
+        rows,
+        published,
+        spec.get("source", ""),
+        spec.get("protocol", {}),
+        notes,
+    )
+
+
+def _checked(
+    where: str, found: object, keys: Mapping[str, type], required: tuple[str, ...]
+) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise InputError(f"{where}: holds no keys; there are {', '.join(keys)}")
+    for key, value in found.items():
+        if key not in keys:
+            raise InputError(f"{where}: unknown key {key!r}; there are {', '.join(keys)}")
+        if not isinstance(value, keys[key]):
+            raise InputError(f"{where}: {key} is {value!r}, but must be {keys[key].__name__}")
+    for key in required:
+        if key not in found:
+            raise InputError(f"{where}: lacks the key {key!r}")
+    return found
+
+
+def _column(where: str, found: object) -> Column:
+    keys = {"name": str, "metric": str, "subjects": list}
+    made = _checked(where, found, keys, required=("name", "metric"))
+    return Column(made["name"], made["metric"], tuple(map(str, made.get("subjects", []))))
+
+
+def _row(where: str, found: object) -> ModelRow:
+    made = _checked(where, found, {"name": str, "model": str}, required=("name", "model"))
+    return ModelRow(made["name"], made["model"])
+
+
+def _published(where: str, found: object, n_columns: int) -> PublishedRow:
+    made = _checked(where, found, {"name": str, "values": list}, required=("name", "values"))
+    values = made["values"]
+    if len(values) != n_columns:
+        raise InputError(
+            f"{where}: has {len(values)} values for {n_columns} columns; null for none"
+        )
+    for value in values:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(f"{where}: {value!r} is no number; null for none")
+    return PublishedRow(made["name"], tuple(None if v is None else float(v) for v in values))
