@@ -77,7 +77,7 @@ def measured_cell(row: ModelRow, column: Column, scores: pd.DataFrame, seed: int
         return Cell(row.name, MEASURED, column.name, np.nan, note=note)
 
     if not column.metric:
-        return without(f"nothing that is measured here is like {column.name}")
+        return without("nothing alike is measured here")
     own = rows_where(rows_where(scores, "model", row.model), "metric", column.metric)
     known = [name for name in names_in(scores, "subject") if name != MEAN_SUBJECT]
     wanted = column.subjects or tuple(known)
