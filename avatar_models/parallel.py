@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from threading import local
 from typing import Any, TypeVar
@@ -45,6 +46,20 @@ def map_parts(
             return function(part)
 
     return list(_pool(n_threads).map(run, parts))
+
+
+@contextmanager
+def all_cores(device: torch.device) -> Iterator[None]:
+    """Each operation on all cores, for what is too small or too entangled to be cut into parts; on a CPU, outside of parts."""
+    if device.type != "cpu" or getattr(_thread, "is_busy", False):
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(available_cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def run_together(

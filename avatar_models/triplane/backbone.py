@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from avatar_models.parallel import all_cores
 from avatar_models.triplane.layers import (
     EqualisedLinear,
     ModulatedConvolution,
@@ -17,6 +19,7 @@ from avatar_models.triplane.layers import (
     unit_moment,
 )
 from avatar_models.triplane.layout import Layout
+from avatar_models.triplane.strips import SMALLEST_SIDE
 
 
 class Mapping(nn.Module):
@@ -138,7 +141,10 @@ class Synthesis(nn.Module):
             block = cast(SynthesisBlock, self.get_submodule(f"b{side}"))
             # toRGB shares its latent with the next block's first convolution.
             own = latents[:, first : first + block.n_convolutions + 1]
-            image, picture = block(image, picture, own, noise)
+            # What strips.py cuts shares the cores by itself; smaller pictures do with each operation.
+            is_cut = side >= SMALLEST_SIDE or torch.is_grad_enabled()
+            with nullcontext() if is_cut else all_cores(latents.device):
+                image, picture = block(image, picture, own, noise)
             first += block.n_convolutions
         assert picture is not None  # noqa: S101 - there are at least two blocks
         return picture

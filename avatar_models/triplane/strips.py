@@ -19,7 +19,7 @@ from avatar_models.triplane.winograd import TILE, convolve_tiles, kernel_in_tile
 
 # Numbers of a strip's result: a few megabytes. Smaller pictures are not cut.
 _STRIP_NUMBERS = 1 << 20
-_SMALLEST_SIDE = 64
+SMALLEST_SIDE = 64
 # With fewer channels a direct convolution is faster than one by tiles (measured on two cores).
 _FEWEST_CHANNELS = 128
 
@@ -30,7 +30,7 @@ Rows = Callable[[Float[Tensor, "1 n_in padded width"]], Float[Tensor, "1 n_out n
 def can_be_cut(image: Float[Tensor, "n n_in height width"], *others: Tensor) -> bool:
     """True for one picture of some size on a CPU that needs no gradients."""
     needs = torch.is_grad_enabled() and any(x.requires_grad for x in (image, *others))
-    large = len(image) == 1 and min(image.shape[2:]) >= _SMALLEST_SIDE
+    large = len(image) == 1 and min(image.shape[2:]) >= SMALLEST_SIDE
     return image.device.type == "cpu" and large and not needs
 
 

@@ -10,7 +10,7 @@ import torch
 
 from avatar_models.monoavatar.config import MonoAvatarDConfig
 from avatar_models.monoavatar.model import build_model
-from avatar_models.parallel import map_parts, part_size, run_together
+from avatar_models.parallel import all_cores, map_parts, part_size, run_together
 from avatar_models.trainer import Training
 
 
@@ -135,3 +135,20 @@ def test_threads_that_take_entries_of_a_parameter_do_not_wait_for_each_other():
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["done", "600"]
+
+
+def test_all_cores_work_on_an_operation_and_are_given_back(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with all_cores(torch.device("cpu")):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 1
+        with pytest.raises(ValueError, match="stop"), all_cores(torch.device("cpu")):
+            raise ValueError("stop")
+        assert torch.get_num_threads() == 1
+        with all_cores(torch.device("cuda")):
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
