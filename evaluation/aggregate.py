@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from artifacts.errors import InputError
 from artifacts.kinds import SCORES
 from artifacts.store import read_artifact
 from evaluation.metric_names import metric_info, sort_key
@@ -31,6 +32,10 @@ COLUMNS = (
 MEAN_SUBJECT = "(mean over subjects)"
 # Split of such a row where the subjects do not all have the same.
 SEVERAL = "several"
+
+
+# Columns of text in the long table.
+TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,32 @@ def read_scores(pattern: str, pairs: Sequence[tuple[str, str]]) -> list[ScoredRe
         ScoredRender(subject, model, read_artifact(scores_path(pattern, subject, model), SCORES))
         for subject, model in pairs
     ]
+
+
+def read_score_table(path: Path) -> pd.DataFrame:
+    """The long table of ``evaluation.tables``.
+
+    Raises:
+        InputError: the file is missing or is no such table.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run evaluation.tables before the report")
+    try:
+        # Names stay text, whatever they look like ("007", "nan"); only numbers may be empty.
+        table = pd.read_csv(
+            path,
+            dtype={name: str for name in TEXT_COLUMNS},
+            keep_default_na=False,
+            na_values={name: [""] for name in ("value", "ci_low", "ci_high")},
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not a table of scores ({error}); delete it and run again"
+        ) from error
+    lacking = [name for name in COLUMNS if name not in table]
+    if lacking:
+        raise InputError(f"{path}: lacks the columns {lacking}; delete it and run again")
+    return table
 
 
 def rows_where(table: pd.DataFrame, column: str, *values: str) -> pd.DataFrame:

@@ -16,10 +16,9 @@ import pandas as pd
 from artifacts.step import run_step
 from artifacts.store import read_provenance
 from artifacts.text_files import write_whole
-from evaluation.aggregate import MEAN_SUBJECT, names_in, rows_where
+from evaluation.aggregate import MEAN_SUBJECT, names_in, read_score_table, rows_where
 from evaluation.metric_names import metric_info
 from evaluation.metrics.uncertainty import bootstrap_subjects
-from evaluation.report import read_score_table
 from evaluation.table_spec import Column, ModelRow, TableSpec, read_table_spec
 from evaluation.tables import format_value
 

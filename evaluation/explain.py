@@ -20,9 +20,8 @@ from artifacts.errors import ArtifactError, InputError
 from artifacts.provenance import file_digest
 from artifacts.step import run_step
 from artifacts.store import read_provenance
-from evaluation.aggregate import MEAN_SUBJECT, names_in, read_scores, rows_where
+from evaluation.aggregate import MEAN_SUBJECT, names_in, read_score_table, read_scores, rows_where
 from evaluation.metric_names import metric_info
-from evaluation.report import read_score_table
 
 # Where the files of a subject, and those of all, lie below the results folder.
 _PLACES = (

@@ -12,10 +12,9 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from artifacts.errors import InputError
 from artifacts.step import run_step
 from artifacts.text_files import write_whole
-from evaluation.aggregate import COLUMNS, MEAN_SUBJECT, SEVERAL
+from evaluation.aggregate import MEAN_SUBJECT, SEVERAL, read_score_table
 from evaluation.metric_names import REGIONS, metric_info, sort_key
 from evaluation.report_files import (
     Origin,
@@ -31,8 +30,6 @@ from evaluation.report_tables import markdown_to_html, missing_notes, score_tabl
 from head_geometry.head_model import HeadModel
 
 LOGGER = logging.getLogger(__name__)
-
-TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note")
 
 
 @dataclass(frozen=True)
@@ -56,32 +53,6 @@ class Options:
     """Configuration file to show."""
     max_video_s: float = 12.0
     """Longest film, seconds; a longer render shows its beginning."""
-
-
-def read_score_table(path: Path) -> pd.DataFrame:
-    """The long table of ``evaluation.tables``.
-
-    Raises:
-        InputError: the file is missing or is no such table.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run evaluation.tables before the report")
-    try:
-        # Names stay text, whatever they look like ("007", "nan"); only numbers may be empty.
-        table = pd.read_csv(
-            path,
-            dtype={name: str for name in TEXT_COLUMNS},
-            keep_default_na=False,
-            na_values={name: [""] for name in ("value", "ci_low", "ci_high")},
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not a table of scores ({error}); delete it and run again"
-        ) from error
-    lacking = [name for name in COLUMNS if name not in table]
-    if lacking:
-        raise InputError(f"{path}: lacks the columns {lacking}; delete it and run again")
-    return table
 
 
 def make_page(

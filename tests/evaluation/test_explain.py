@@ -13,9 +13,8 @@ from artifacts.errors import InputError
 from artifacts.kinds import SCORES
 from artifacts.provenance import file_digest
 from artifacts.store import write_artifact
-from evaluation.aggregate import MEAN_SUBJECT
+from evaluation.aggregate import MEAN_SUBJECT, read_score_table
 from evaluation.explain import explain, sources_of
-from evaluation.report import read_score_table
 from evaluation.tables import Options, main
 
 STEP = "evaluation.scores"
