@@ -34,6 +34,8 @@ MEAN_SUBJECT = "(mean over subjects)"
 SEVERAL = "several"
 
 
+# Of fewer subjects, drawn anew, the interval is hardly wider than their values: it would call chance significant.
+FEWEST_SUBJECTS = 6
 # Columns of text in the long table.
 TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note")
 
@@ -85,7 +87,7 @@ def read_score_table(path: Path) -> pd.DataFrame:
         InputError: the file is missing or is no such table.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; run evaluation.tables before the report")
+        raise InputError(f"{path}: no such file; run evaluation.tables first")
     try:
         # Names stay text, whatever they look like ("007", "nan"); only numbers may be empty.
         table = pd.read_csv(
@@ -237,12 +239,12 @@ def differences(
 
 
 def mean_differences(of_subjects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Mean over subjects of :func:`differences`, with a 95 % bootstrap over subjects; no rows for fewer than two of them."""
+    """Mean over subjects of :func:`differences`, with a 95 % bootstrap over subjects; no rows for fewer than :data:`FEWEST_SUBJECTS`."""
     rows = []
     pairs = zip(of_subjects["model"], of_subjects["metric"], strict=True)
     for model, metric in dict.fromkeys(pairs):
         group = rows_where(rows_where(of_subjects, "model", model), "metric", metric)
-        if len(group) < 2:
+        if len(group) < FEWEST_SUBJECTS:
             continue
         interval = bootstrap_subjects(group["value"].to_numpy(np.float64), seed)
         rows.append(

@@ -19,12 +19,10 @@ from artifacts.text_files import write_whole
 from evaluation.aggregate import MEAN_SUBJECT, names_in, read_score_table, rows_where
 from evaluation.metric_names import metric_info
 from evaluation.metrics.uncertainty import bootstrap_subjects
-from evaluation.table_spec import Column, ModelRow, TableSpec, read_table_spec
+from evaluation.table_spec import PROTOCOL, Column, ModelRow, TableSpec, read_table_spec
 from evaluation.tables import format_value
 
 MEASURED, PUBLISHED = "measured here", "published"
-# Options of a training that change its numbers, as its artifact's provenance names them.
-PROTOCOL = ("preset", "image_size", "split", "seed", "set", "lpips_weights")
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from artifacts.code_digest import code_digest
+from artifacts.code_digest import ROOT, code_digest
 from artifacts.errors import ArtifactError, InputError
 from artifacts.provenance import file_digest
 from artifacts.step import run_step
@@ -162,8 +162,14 @@ def _meaning(row: Mapping[str, Any]) -> Iterator[str]:
     interval = "" if np.isnan(low) else f" [{low:.6g}, {high:.6g}]"
     yield f"{row['subject']} / {row['model']} / {row['metric']}: {value:.6g} {info.unit}{interval}"
     yield f"  {info.definition} ({info.better} is better)"
-    of = "subjects" if row["subject"] == MEAN_SUBJECT else "frames or values"
-    yield f"  over {row['n']} {of}, split {row['split']}; brackets: 95 % block bootstrap"
+    is_mean = row["subject"] == MEAN_SUBJECT
+    drawn = (
+        ""
+        if np.isnan(low)
+        else f"; brackets: 95 %, {'subjects' if is_mean else 'blocks of frames'} drawn anew"
+    )
+    of = "subjects" if is_mean else "frames or values"
+    yield f"  over {row['n']} {of}, split {row['split']}{drawn}"
     if row["note"]:
         yield f"  note: {row['note']}"
 
@@ -217,10 +223,17 @@ def _libraries(source: Source) -> str:
 def _code_now(made: Mapping[str, Any]) -> str:
     """Whether the code beside this module is still that of a file."""
     try:
-        now = code_digest(made["step"])
+        return " (as here)" if made["code"] in _codes(made["step"]) else " (other code is here now)"
     except FileNotFoundError:
         return " (there is no such step here)"
-    return " (as here)" if now == made["code"] else f" (here it is {now})"
+
+
+def _codes(step: str) -> set[str]:
+    """Digests that files of a step may have here: steps of avatars count the model's own code too."""
+    models = sorted((ROOT / "avatar_models").glob("*/model.py"))
+    names = [f"avatar_models.{path.parent.name}.model" for path in models]
+    own = names if step.startswith("avatar_models.") else []
+    return {code_digest(step), *(code_digest(step, name) for name in own)}
 
 
 def main(options: Options) -> None:

@@ -10,6 +10,10 @@ from typing import Any
 import yaml
 
 from artifacts.errors import InputError
+from evaluation.metric_names import metric_info
+
+# Options of a training that change its numbers, as its artifact's provenance names them.
+PROTOCOL = ("preset", "image_size", "split", "seed", "set", "lpips_weights")
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,11 @@ def read_table_spec(path: Path) -> TableSpec:
         twice = [name for place, name in enumerate(names) if name in names[:place]]
         if twice:
             raise InputError(f"{path}: there are two {what}s {twice[0]!r}; give each its name")
+    for key in spec.get("protocol", {}):
+        if key not in PROTOCOL:
+            raise InputError(
+                f"{path}: protocol: unknown key {key!r}; there are {', '.join(PROTOCOL)}"
+            )
     notes = tuple(map(str, spec.get("notes", [])))
     return TableSpec(
         spec["title"],
@@ -132,7 +141,17 @@ def _checked(
 def _column(where: str, found: object) -> Column:
     keys = {"name": str, "metric": str, "subjects": list}
     made = _checked(where, found, keys, required=("name", "metric"))
-    return Column(made["name"], made["metric"], tuple(map(str, made.get("subjects", []))))
+    subjects = tuple(map(str, made.get("subjects", [])))
+    if len(set(subjects)) < len(subjects):
+        raise InputError(f"{where}: names a subject twice")
+    if made["metric"]:
+        try:
+            metric_info(made["metric"])
+        except KeyError as error:
+            raise InputError(
+                f"{where}: unknown metric {made['metric']!r}; results/tables/scores.csv has those there are"
+            ) from error
+    return Column(made["name"], made["metric"], subjects)
 
 
 def _row(where: str, found: object) -> ModelRow:

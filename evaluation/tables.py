@@ -33,8 +33,8 @@ COMPARED = ("psnr_person", "ssim_person", "psnr_head", "psnr_full", "psnr_mesh",
 
 
 GAINS = (
-    "Paired frame by frame, 95 % block bootstrap over frames; the mean over subjects, where it is shown, is bootstrapped over "
-    "subjects. **n.s.**: not significant, the interval holds 0."
+    "Paired frame by frame, 95 % block bootstrap over frames; the mean over subjects, shown for six and more, is "
+    "bootstrapped over subjects. **n.s.**: not significant, the interval holds 0."
 )
 
 

@@ -304,9 +304,14 @@ def head_model_files(source):
     files = {option: Path(path).expanduser() for option, path in given.items()}
     for option, path in files.items():
         if not path.exists():
+            place = (
+                f"name its path in head_model_{option}"
+                if source == config["head_model"]
+                else "put it there"
+            )
             refuse(
                 f"head_model is {source}, but there is no {path}; get it from {entry['source']['page']} "
-                f"({entry['source']['steps']}; licence: {entry['licence']}) and name its path in head_model_{option}"
+                f"({entry['source']['steps']}; licence: {entry['licence']}) and {place}"
             )
     return {option: str(path.resolve()) for option, path in files.items()}
 

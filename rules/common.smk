@@ -111,8 +111,12 @@ def views_of(subject, model):
     """
     views = [mode for mode in config["modes"] if mode in ("self", "orbit")]
     if "cross" in config["modes"]:
-        # A model that is driven by sound trains on no subject without it, so all that train have it.
-        others = [*SUBJECTS, *(DRIVERS if driven_by(model) == "expression" else [])]
+        # A model that is driven by sound trains on no subject without it; those that only drive may have none.
+        others = {
+            "expression": [*SUBJECTS, *DRIVERS],
+            "picture": SUBJECTS,
+            "sound": AVATAR_SUBJECTS,
+        }[driven_by(model)]
         others = [
             name for name in others if head_model_name(name) == head_model_name(subject)
         ]

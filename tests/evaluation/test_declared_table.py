@@ -141,6 +141,12 @@ def test_latex_is_for_booktabs_and_escaped(made):
         ({"rows": []}, "needs a column and a row"),
         ({"columns": [{"name": "a"}]}, "column 1: lacks the key 'metric'"),
         ({"rows": ["ours"]}, "row 1: holds no keys; there are name, model"),
+        ({"columns": [{"name": "a", "metric": "psnr_persn"}]}, "unknown metric 'psnr_persn'"),
+        (
+            {"columns": [{"name": "a", "metric": "", "subjects": ["x", "x"]}]},
+            "column 1: names a subject twice",
+        ),
+        ({"protocol": {"spilt": "tail-20"}}, "protocol: unknown key 'spilt'; there are preset"),
         ({"source": ""}, "source does not say where"),
         (
             {"published": [{"name": "t", "values": [1]}]},

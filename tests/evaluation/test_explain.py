@@ -13,8 +13,9 @@ from artifacts.errors import InputError
 from artifacts.kinds import SCORES
 from artifacts.provenance import file_digest
 from artifacts.store import write_artifact
+from avatar_models.registry import model_module
 from evaluation.aggregate import MEAN_SUBJECT, read_score_table
-from evaluation.explain import explain, sources_of
+from evaluation.explain import _code_now, explain, sources_of
 from evaluation.tables import Options, main
 
 STEP = "evaluation.scores"
@@ -91,9 +92,16 @@ def test_a_cell_leads_to_its_files_and_their_code(results):
         assert f"{file_digest(results / name)}  {name}" in text
     assert text.count(f"  {'ann/frames.h5'}\n") == 1
     assert f"code {code_digest(STEP)} (as here)" in text
-    assert f"code 0123456789ab (here it is {code_digest(STEP)})" in text
+    assert "code 0123456789ab (other code is here now)" in text
     assert "feedfeedfeedfeed  prior (tiny.safetensors): not below" in text
     assert "bob" not in text
+
+
+def test_code_of_a_model_counts_for_its_avatars():
+    for step in ("avatar_models.train", "avatar_models.render"):
+        made = {"step": step, "code": code_digest(step, model_module("monoavatar_d"))}
+        assert _code_now(made) == " (as here)"
+    assert _code_now({"step": "no.step", "code": "1"}) == " (there is no such step here)"
 
 
 def test_a_value_of_a_whole_clip_and_a_missing_one(results):
