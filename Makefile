@@ -3,7 +3,7 @@
 # make test    all tests
 # make test-cluster   the workflow on a SLURM cluster of one node, installed and started by the test (root, Debian)
 # make check   all linters and the type checker
-# make docs    the references that are made from code: artifacts, configuration
+# make docs    the references that are made from code: artifacts, configuration, metrics
 # All of them first make .venv, from Python 3.11 or newer, with the versions of constraints.txt.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -36,6 +36,7 @@ check: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m artifacts.document
 	$(BIN)/python docs/make_config_page.py
+	$(BIN)/python docs/make_metrics_page.py
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it: make PYTHON=python3.11 ...")'

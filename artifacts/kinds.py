@@ -570,6 +570,31 @@ SCORES = ArtifactSpec(
     },
 )
 
+PICTURE_FEATURES = ArtifactSpec(
+    kind="picture_features",
+    version=(1, 0),
+    arrays={
+        "image_size": ArraySpec(
+            "int32", (2,), "pixel", "Width, height of the pictures (the person over white)."
+        ),
+        "inception": ArraySpec(
+            "float32",
+            ("frame", "inception_feature"),
+            "1",
+            "Features of each picture that FID compares; no columns where they were not wanted.",
+        ),
+        "identity": ArraySpec(
+            "float32",
+            ("frame", "identity_feature"),
+            "1",
+            "ArcFace embedding of each face, length 1 (0 where no face was found); no columns where it was not wanted.",
+        ),
+        "identity_valid": ArraySpec(
+            "bool", ("frame",), "1", "False where no face was found, or nobody wanted it."
+        ),
+    },
+)
+
 TRUTH = ArtifactSpec(
     kind="truth",
     version=(1, 0),
@@ -748,6 +773,7 @@ KINDS: dict[str, ArtifactSpec] = {
         AVATAR,
         RENDER,
         SCORES,
+        PICTURE_FEATURES,
         TRUTH,
         PRIOR_PICTURES,
     )

@@ -33,8 +33,7 @@ from avatar_models.interface import AvatarModel
 from avatar_models.registry import driven_by
 from evaluation.face_openings import mouth_opening
 from evaluation.metrics.landmarks import landmark_distance
-from evaluation.score_frames import LandmarkTracks
-from evaluation.scores import read_tracks
+from evaluation.tracks import LandmarkTracks, read_tracks
 from preprocessing import landmarks
 
 LOGGER = logging.getLogger(__name__)

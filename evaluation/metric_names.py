@@ -27,8 +27,10 @@ IMAGE_METRICS: dict[str, tuple[str, Better, str]] = {
     ),
     "ms_ssim": ("1", "higher", "multi-scale structural similarity, the published five scales"),
     "lpips_alex": ("1", "lower", "LPIPS 0.1, AlexNet backbone"),
+    "lpips_vgg": ("1", "lower", "LPIPS 0.1, VGG-16 backbone"),
+    "lpips_squeeze": ("1", "lower", "LPIPS 0.1, SqueezeNet 1.1 backbone"),
 }
-_IMAGE_NAME = re.compile(r"(psnr|ssim|ms_ssim|lpips_alex)(?:_(\d)scale)?_(person|head|full|mesh)")
+_IMAGE_NAME = re.compile(rf"({'|'.join(IMAGE_METRICS)})(?:_(\d)scale)?_({'|'.join(REGIONS)})")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,57 @@ _OTHERS: dict[str, tuple[str, Better, str]] = {
     ),
     "lmd_mouth_px": ("px", "lower", "as lmd_px, the lip points only"),
     "nme_outer_eye": ("1", "lower", "lmd_px over the truth's outer-eye-corner distance"),
+    "nme_box": (
+        "1",
+        "lower",
+        "lmd_px over the square root of the area of the box around the truth's face points",
+    ),
+    "nme_mouth_outer_eye": (
+        "1",
+        "lower",
+        "lmd_mouth_px over the truth's outer-eye-corner distance",
+    ),
+    "auc_8pct_nme_outer_eye": (
+        "1",
+        "higher",
+        "area under the cumulative distribution of nme_outer_eye up to 0.08, over 0.08; frames without a detected face count "
+        "as failed",
+    ),
+    "auc_8pct_nme_mouth_outer_eye": (
+        "1",
+        "higher",
+        "as auc_8pct_nme_outer_eye, of nme_mouth_outer_eye",
+    ),
+    "csim_source": (
+        "1",
+        "higher",
+        "cosine of the ArcFace embedding (w600k_r50) of the rendered face and the mean one of the frames trained on (one "
+        "photo: its own)",
+    ),
+    "csim_target": (
+        "1",
+        "higher",
+        "cosine of the ArcFace embeddings of the rendered and the filmed face, frame by frame",
+    ),
+    "csim_source_truth": (
+        "1",
+        "neither",
+        "as csim_source, of the filmed face: what a perfect render reaches",
+    ),
+    "identity_drift": (
+        "1",
+        "lower",
+        "1 - cosine of the mean ArcFace embeddings of the first and the last quarter of the rendered frames; compare with "
+        "identity_drift_truth",
+    ),
+    "identity_drift_truth": ("1", "neither", "as identity_drift, of the filmed frames"),
+    "fid_person": (
+        "1",
+        "lower",
+        "squared Fréchet distance of Inception features (TensorFlow's network of 2015-12-05, 2048 of each picture, resized to "
+        "299 px) of the rendered and the filmed frames, the person over white; few frames raise it: see n_test_frames, "
+        "image_side_px",
+    ),
     "aed_l1_mean": (
         "1",
         "lower",
@@ -60,8 +113,15 @@ _OTHERS: dict[str, tuple[str, Better, str]] = {
         "lower",
         "head rotation re-estimated from the render against the truth's fit, mean L1 of the rotation vector",
     ),
+    "apd_rotation_l1_sum_rad": ("rad", "lower", "as apd_rotation_l1_rad, summed over the three"),
+    "apd_euler_l1_rad": ("rad", "lower", "as apd_rotation_l1_rad, of pitch, yaw and roll"),
     "apd_geodesic_rad": ("rad", "lower", "as apd_rotation_l1_rad, angle between the rotations"),
     "apd_translation_l1_m": ("m", "lower", "head translation, mean L1 of x, y, z"),
+    "apd_pose6_l1": (
+        "rad and m",
+        "lower",
+        "mean L1 of the rotation vector (rad) and the translation (m) together",
+    ),
     "joint_rotation_l1_rad": ("rad", "lower", "rotations of neck, eyes and jaw, mean L1"),
     "render_time_s": ("s", "lower", "wall-clock time per frame, without reading and writing"),
     "frames_per_second": ("1/s", "higher", "frames over the sum of their render times"),
@@ -88,6 +148,8 @@ _OTHERS: dict[str, tuple[str, Better, str]] = {
         "largest memory during training (10^6 bytes; of the GPU on CUDA)",
     ),
     "n_train_frames": ("1", "neither", "frames the avatar was trained on"),
+    "n_test_frames": ("1", "neither", "frames that were scored"),
+    "image_side_px": ("px", "neither", "side of the rendered pictures, at which they are compared"),
 }
 
 
@@ -108,6 +170,11 @@ def metric_info(name: str) -> MetricInfo:
             "weights rescaled"
         )
     return MetricInfo(unit, better, f"{definition}; {REGIONS[region]}")
+
+
+def other_metrics() -> dict[str, MetricInfo]:
+    """The metrics that are not of pictures, in the order of tables."""
+    return {name: MetricInfo(*entry) for name, entry in _OTHERS.items()}
 
 
 def sort_key(name: str) -> tuple[int, int, str]:

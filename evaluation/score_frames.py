@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from evaluation.metrics.coefficients import expression_distances, pose_distances
-from evaluation.metrics.landmarks import jitter, landmark_distance, normalised_mean_error
+from evaluation.metrics.landmarks import (
+    area_under_curve,
+    box_error,
+    jitter,
+    landmark_distance,
+    normalised_mean_error,
+)
 from evaluation.regions import Comparison
-from head_geometry.landmark_sets import LandmarkSet
-from image_similarity.lpips import LpipsAlex
+from evaluation.tracks import FitTracks, LandmarkTracks
+from image_similarity.lpips import Lpips
 from image_similarity.psnr_ssim import (
     SimilarityMaps,
     ms_ssim_name,
@@ -23,6 +30,8 @@ from image_similarity.psnr_ssim import (
 )
 
 LPIPS_REGIONS = ("person", "head", "full")
+# NME above which a frame counts as failed in the AUC; its percent stand in the metrics' names.
+AUC_THRESHOLD = 0.08
 
 
 @dataclass
@@ -56,9 +65,9 @@ class Scores:
 
 
 def score_pictures(
-    comparison: Comparison, lpips: LpipsAlex | None
+    comparison: Comparison, lpips: Sequence[Lpips]
 ) -> dict[str, Float[np.ndarray, " frame"]]:
-    """PSNR, SSIM, MS-SSIM and, where its weights are given, LPIPS of every region, per frame."""
+    """PSNR, SSIM, MS-SSIM and the given kinds of LPIPS of every region, per frame."""
     height, width = comparison.truth_full.shape[1:3]
     ms_ssim, scales = ms_ssim_name(height, width), ms_ssim_scales(height, width)
     scores: dict[str, np.ndarray] = {}
@@ -73,20 +82,12 @@ def score_pictures(
             "ssim": ssim_of_maps(maps[pictures], pair.weight),
             ms_ssim: ms_ssim_of_maps(maps[pictures], pair.weight),
         }
-        if lpips is not None and region in LPIPS_REGIONS:
-            of_region["lpips_alex"] = lpips(pair.truth, pair.render)
+        if region in LPIPS_REGIONS:
+            for network in lpips:
+                of_region[f"lpips_{network.backbone}"] = network(pair.truth, pair.render)
         for metric, values in of_region.items():
             scores[f"{metric}_{region}"] = values.double().numpy()
     return scores
-
-
-@dataclass(frozen=True)
-class LandmarkTracks:
-    """Landmarks of the scored frames, pixels of the render's size."""
-
-    landmarks: LandmarkSet
-    points: Float[np.ndarray, "frame landmark 2"]
-    valid: Bool[np.ndarray, " frame"]
 
 
 def score_landmarks(
@@ -105,9 +106,16 @@ def score_landmarks(
     reason = "no scored frame in which a face was found both in the render and in the truth"
     scores.put("lmd_px", _lmd(render, truth, face), both, reason)
     scores.put("lmd_mouth_px", _lmd(render, truth, mouth), both, reason)
-    nme = np.zeros(len(both))
-    nme[both] = normalised_mean_error(render.points[both], truth.points[both], truth.landmarks)
-    scores.put("nme_outer_eye", nme, both, reason)
+    for name, of_eyes in (("nme_outer_eye", face), ("nme_mouth_outer_eye", mouth)):
+        errors = np.zeros(len(both))
+        errors[both] = normalised_mean_error(
+            render.points[both], truth.points[both], truth.landmarks, of_eyes
+        )
+        scores.put(name, errors, both, reason)
+        scores.clip[f"auc_8pct_{name}"] = area_under_curve(errors, both, AUC_THRESHOLD)
+    boxes = np.zeros(len(both))
+    boxes[both] = box_error(render.points[both][:, face], truth.points[both][:, face])
+    scores.put("nme_box", boxes, both, reason)
     scores.clip["landmark_detected_share"] = float(render.valid.mean())
     for name, points, valid in (
         ("jitter_render_px", render.points, render.valid),
@@ -123,26 +131,6 @@ def score_landmarks(
 
 def _lmd(render: LandmarkTracks, truth: LandmarkTracks, chosen: list[int]) -> np.ndarray:
     return landmark_distance(render.points[:, chosen], truth.points[:, chosen])
-
-
-@dataclass(frozen=True)
-class FitTracks:
-    """Expression and pose of the scored frames."""
-
-    expression: Float[np.ndarray, "frame expression"]
-    joint_rotation: Float[np.ndarray, "frame joint 3"]
-    camera_from_head: Float[np.ndarray, "frame 4 4"]
-    valid: Bool[np.ndarray, " frame"]
-
-    @classmethod
-    def of(cls, fit: dict[str, np.ndarray], rows: Int[np.ndarray, " row"]) -> FitTracks:
-        """The given rows of a ``face_fit`` artifact."""
-        return cls(
-            fit["expression"][rows],
-            fit["joint_rotation"][rows],
-            (fit["camera_from_world"] @ fit["world_from_head"])[rows],
-            fit["valid"][rows],
-        )
 
 
 def score_fits(scores: Scores, render: FitTracks, truth: FitTracks) -> None:

@@ -13,33 +13,31 @@ from torch import Tensor
 from tqdm import tqdm
 
 from artifacts.errors import InputError
-from artifacts.kinds import AVATAR, FACE_FIT, LANDMARKS, RENDER, SCORES
+from artifacts.kinds import AVATAR, FACE_FIT, RENDER, SCORES
 from artifacts.provenance import make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
 from evaluation.metric_names import metric_info, sort_key
 from evaluation.regions import Comparison
+from evaluation.score_features import score_features
 from evaluation.score_frames import (
     LPIPS_REGIONS,
-    FitTracks,
-    LandmarkTracks,
     Scores,
     score_fits,
     score_landmarks,
     score_pictures,
 )
+from evaluation.tracks import FitTracks, read_tracks
 from evaluation.truth import FittedClip, read_pictures
 from head_geometry.head_model import HeadModel
-from head_geometry.images import resize_points
-from head_geometry.landmark_sets import landmark_set_of
-from image_similarity.lpips import LpipsAlex, load_lpips
+from image_similarity.lpips import Backbone, Lpips, load_lpips
 
 LOGGER = logging.getLogger(__name__)
 
 FRAMES_AT_ONCE = 8
 LPIPS_REASON = (
-    "its weights (alexnet-owt-7be5be79.pth and lpips_alex_linear.pth) are not here: set scores: {lpips: true} in "
-    "config.yaml, which downloads them (244 MB), or name both files with --lpips-weights"
+    "its weights (assets/registry.yaml, lpips_alex) are not here: set scores: {lpips: [alex]} in config.yaml, which downloads "
+    "them (244 MB), or name both files with --lpips-alex"
 )
 REGIONS_OF_THE_FIT = ("head", "mesh")
 
@@ -70,29 +68,14 @@ class Options:
     """``face_fit`` artifact of the filmed frames, made in the same way."""
     out: Path
     """``scores`` artifact to write."""
-    lpips_weights: tuple[Path, ...] = ()
-    """Weight files of LPIPS: AlexNet and the linear heads; without them its rows say what to fetch."""
-
-
-def read_tracks(path: Path, rows: Int[np.ndarray, " row"], size: tuple[int, int]) -> LandmarkTracks:
-    """Rows of a ``landmarks`` artifact, moved to images of ``size`` (width, height).
-
-    Raises:
-        InputError: it has fewer frames than asked for, or an unknown set of points.
-    """
-    with open_artifact(path, LANDMARKS) as reader:
-        n_frames = reader.shape("valid")[0]
-        if rows.max() >= n_frames:
-            raise InputError(
-                f"{path}: {n_frames} frames, but frame {rows.max()} is needed; run landmarks again"
-            )
-        points = reader.read("points")[rows, :, :2].astype(np.float64)
-        width, height = (int(side) for side in reader.read("image_size"))
-        return LandmarkTracks(
-            landmark_set_of(points.shape[1], path),
-            resize_points(points, (width, height), size),
-            reader.read("valid")[rows],
-        )
+    features: tuple[Path, ...] = ()
+    """``picture_features`` artifacts of the render and of the subject; without them FID and CSIM say what they need."""
+    lpips_alex: tuple[Path, ...] = ()
+    """Weight files of LPIPS: AlexNet and its linear heads; without them its rows say what to fetch."""
+    lpips_vgg: tuple[Path, ...] = ()
+    """Weight files of LPIPS with VGG-16."""
+    lpips_squeeze: tuple[Path, ...] = ()
+    """Weight files of LPIPS with SqueezeNet."""
 
 
 def check_held_out(options: Options, driver_frame: Int[np.ndarray, " frame"]) -> dict:
@@ -144,12 +127,26 @@ def _unit(image: np.ndarray) -> Float[Tensor, "frame height width 3"]:
     return torch.from_numpy(image).float() / 255
 
 
+def networks_of_lpips(options: Options) -> list[Lpips]:
+    """The networks whose weights are given.
+
+    Raises:
+        InputError: a file is missing or is not one of LPIPS.
+    """
+    given: dict[Backbone, tuple[Path, ...]] = {
+        "alex": options.lpips_alex,
+        "vgg": options.lpips_vgg,
+        "squeeze": options.lpips_squeeze,
+    }
+    return [load_lpips(files, backbone) for backbone, files in given.items() if files]
+
+
 def score_all_pictures(
     scores: Scores, clip: FittedClip, options: Options, driver_frame: Int[np.ndarray, " frame"]
 ) -> None:
     """Add every image metric of every frame to ``scores``."""
-    lpips: LpipsAlex | None = load_lpips(options.lpips_weights) if options.lpips_weights else None
-    if lpips is None:
+    lpips = networks_of_lpips(options)
+    if not options.lpips_alex:
         scores.missing |= {f"lpips_alex_{region}": LPIPS_REASON for region in LPIPS_REGIONS}
     parts: list[dict[str, np.ndarray]] = []
     with torch.inference_mode():
@@ -219,18 +216,24 @@ def main(options: Options) -> None:
     render_fit = read_artifact(options.render_fit, FACE_FIT)
     filmed_fit = read_artifact(options.filmed_fit, FACE_FIT)
     score_fits(scores, FitTracks.of(render_fit, rendered), FitTracks.of(filmed_fit, driver_frame))
+    score_features(scores, options.features, driver_frame, avatar["train_frame"].astype(np.int64))
     scores.put("render_time_s", render_time_s)
     scores.clip |= {
         "frames_per_second": float(len(render_time_s) / max(render_time_s.sum(), 1e-9)),
         "training_time_s": float(avatar["training_time_s"]),
         "peak_memory_mb": float(avatar["peak_memory_bytes"]) / 1e6,
         "n_train_frames": float(len(avatar["train_frame"])),
+        "n_test_frames": float(len(driver_frame)),
+        "image_side_px": float(max(clip.size)),
     }
     inputs = {
-        name: getattr(options, name)
+        name: path
         for name in Options.__dataclass_fields__
-        if name not in ("out", "lpips_weights")
+        if name != "out" and isinstance(path := getattr(options, name), Path)
     }
+    several = ("features", "lpips_alex", "lpips_vgg", "lpips_squeeze")
+    for name in several:
+        inputs |= {f"{name}{number}": path for number, path in enumerate(getattr(options, name))}
     provenance = make_provenance("evaluation.scores", options, inputs)
     write_artifact(options.out, SCORES, to_arrays(scores, driver_frame), provenance)
     LOGGER.info("%s: %d frames scored", options.out, scores.n_frames)

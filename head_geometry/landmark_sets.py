@@ -27,6 +27,8 @@ class LandmarkSet:
         lip_pairs: Upper and lower point of the inner lips; the first pair is in the middle.
         eyelid_pairs: Upper and lower point, as many of the right eye and then of the left; the first of each is
             in the middle or next to it.
+        five: Points whose means are the subject's right and left eye, the tip of the nose, the right and the left corner of
+            the mouth: the five points by which face recognition aligns faces.
     """
 
     name: str
@@ -39,6 +41,7 @@ class LandmarkSet:
     irises: tuple[int, ...]
     lip_pairs: tuple[tuple[int, int], ...]
     eyelid_pairs: tuple[tuple[int, int], ...]
+    five: tuple[tuple[int, ...], ...]
 
     @property
     def face(self) -> list[int]:
@@ -74,6 +77,11 @@ MEDIAPIPE = LandmarkSet(
         (159, 145), (158, 153), (160, 144), (157, 154), (161, 163),
         (386, 374), (385, 380), (387, 373), (384, 381), (388, 390),
     ),
+    five=(
+        (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+        (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+        (1,), (61,), (291,),
+    ),
 )  # fmt: skip
 
 # Source: the mark-up of Multi-PIE and the 300-W challenge (Sagonas et al. 2013), 0 at the subject's right ear.
@@ -88,6 +96,7 @@ SPARSE68 = LandmarkSet(
     irises=(),
     lip_pairs=((62, 66), (61, 67), (63, 65)),
     eyelid_pairs=((37, 41), (38, 40), (44, 46), (43, 47)),
+    five=(tuple(range(36, 42)), tuple(range(42, 48)), (30,), (48,), (54,)),
 )
 
 LANDMARK_SETS = (MEDIAPIPE, SPARSE68)

@@ -49,7 +49,8 @@ HEAD_MODEL_ASSETS = {
     "basel": "basel.mat",
     "ict": "FaceXModel",
 }
-REGISTRY = yaml.safe_load((ROOT / "assets/registry.yaml").read_text())["assets"]
+REGISTRY_FILE = yaml.safe_load((ROOT / "assets/registry.yaml").read_text())
+REGISTRY, ASSET_GROUPS = REGISTRY_FILE["assets"], REGISTRY_FILE["groups"]
 
 
 def refuse(sentence):
@@ -159,9 +160,13 @@ def options_of_model(model):
 def lpips_network(model):
     """Files of the network that a model learns by: LPIPS where it asks for it, or where it is measured anyway."""
     made = options_of_model(model)
-    measured = config["scores"]["lpips"]
+    measured = "alex" in config["scores"]["lpips"]
     kind = perceptual_kind(made)
-    return LPIPS_NETWORK if kind == "lpips" or (kind == "auto" and measured) else []
+    return (
+        ASSET_GROUPS["lpips_alex"]
+        if kind == "lpips" or (kind == "auto" and measured)
+        else []
+    )
 
 
 def choose_for_subjects():
@@ -285,6 +290,17 @@ def check_landmark_detector():
         )
 
 
+def check_csim():
+    """Refuse CSIM before its network, which a person has to fetch, is in the cache."""
+    for name in ASSET_GROUPS["csim"] if config["scores"]["csim"] else []:
+        entry, path = REGISTRY[name], cache_folder() / name
+        if not path.is_file():
+            refuse(
+                f"scores/csim is true, but there is no {path}; get it from {entry['source']['page']} "
+                f"({entry['source']['steps']}; licence: {entry['licence']}) and put it there"
+            )
+
+
 def head_model_files(source):
     """Option and path of every file that a head model is made from; a missing one is refused.
 
@@ -348,6 +364,7 @@ check_tables()
 check_audio_files()
 choose_photometric()
 check_landmark_detector()
+check_csim()
 HEAD_MODELS = {
     config["head_model"],
     *(subject["head_model"] for subject in config["subjects"].values()),

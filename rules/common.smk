@@ -43,8 +43,13 @@ LANDMARK_ASSETS = {"mediapipe": MESH_ASSET, "face_alignment": FAN_ASSET}
 LANDMARK_DETECTOR = config["landmarks"]["detector"]
 (OTHER_LANDMARK_DETECTOR,) = LANDMARK_ASSETS.keys() - {LANDMARK_DETECTOR}
 SEGMENTER_ASSET = "selfie_segmentation.tflite"
-LPIPS_NETWORK = ["alexnet-owt-7be5be79.pth", "lpips_alex_linear.pth"]
-LPIPS_ASSETS = LPIPS_NETWORK if config["scores"]["lpips"] else []
+# Networks that measure, where they are wanted.
+LPIPS_ASSETS = {
+    kind: ASSET_GROUPS[f"lpips_{kind}"] if kind in config["scores"]["lpips"] else []
+    for kind in ("alex", "vgg", "squeeze")
+}
+FID_ASSETS = ASSET_GROUPS["fid"] if config["scores"]["fid"] else []
+CSIM_ASSETS = ASSET_GROUPS["csim"] if config["scores"]["csim"] else []
 CLIP_ASSETS = sorted(
     {subject.get("video") for subject in config["subjects"].values()} & REGISTRY.keys()
 )
@@ -58,9 +63,13 @@ USED_ASSETS = [
     *([FAN_ASSET] if LANDMARK_DETECTOR == "face_alignment" else []),
     *CLIP_ASSETS,
     *sorted(
-        {*LPIPS_ASSETS, *(name for model in MODELS for name in lpips_network(model))}
+        {
+            *(name for names in LPIPS_ASSETS.values() for name in names),
+            *(name for model in MODELS for name in lpips_network(model)),
+        }
     ),
 ]
+USED_ASSETS += [*FID_ASSETS, *CSIM_ASSETS]
 NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
 SCORES_PATTERN = "results/{subject}/{model}/scores.h5"
 # Of a run that has failed; the rule tables makes the whole ones.
@@ -242,6 +251,11 @@ def growing(amount):
 def asset(name):
     """Path of a third-party file once its rule has run."""
     return f"results/assets/{name}"
+
+
+def assets_of(names):
+    """Paths of several third-party files once their rules have run."""
+    return [asset(name) for name in names]
 
 
 def landmark_options(detector):

@@ -37,13 +37,20 @@ def pose_distances(first: Poses, second: Poses) -> dict[str, np.ndarray]:
 
     Returns:
         ``apd_rotation_l1_rad``: mean over the three components of the rotation vector from the frontal
-        view; ``apd_geodesic_rad``: angle of the rotation between the two; ``apd_translation_l1_m``: mean
-        over x, y, z. Each (frame,).
+        view; ``apd_rotation_l1_sum_rad``: their sum; ``apd_euler_l1_rad``: mean over pitch, yaw and roll;
+        ``apd_geodesic_rad``: angle of the rotation between the two; ``apd_translation_l1_m``: mean over x, y, z;
+        ``apd_pose6_l1``: mean over the rotation vector (rad) and the translation (m) together. Each (frame,).
     """
     rotations = [Rotation.from_matrix(FRONTAL @ poses[:, :3, :3]) for poses in (first, second)]
     vectors = [rotation.as_rotvec() for rotation in rotations]
+    angles = [rotation.as_euler("XYZ") for rotation in rotations]
+    turned = np.abs(vectors[0] - vectors[1])
+    moved = np.abs(first[:, :3, 3] - second[:, :3, 3])
     return {
-        "apd_rotation_l1_rad": np.abs(vectors[0] - vectors[1]).mean(-1),
+        "apd_rotation_l1_rad": turned.mean(-1),
+        "apd_rotation_l1_sum_rad": turned.sum(-1),
+        "apd_euler_l1_rad": np.abs(angles[0] - angles[1]).mean(-1),
         "apd_geodesic_rad": (rotations[0].inv() * rotations[1]).magnitude(),
-        "apd_translation_l1_m": np.abs(first[:, :3, 3] - second[:, :3, 3]).mean(-1),
+        "apd_translation_l1_m": moved.mean(-1),
+        "apd_pose6_l1": np.concatenate([turned, moved], -1).mean(-1),
     }

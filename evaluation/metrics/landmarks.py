@@ -16,12 +16,34 @@ def landmark_distance(first: Points, second: Points) -> Float[np.ndarray, " fram
 
 
 def normalised_mean_error(
-    first: Points, truth: Points, landmarks: LandmarkSet
+    first: Points, truth: Points, landmarks: LandmarkSet, chosen: list[int]
 ) -> Float[np.ndarray, " frame"]:
-    """NME: mean distance of the face points (no irises) over the truth's outer-eye-corner distance, both in 2D."""
+    """NME: mean distance of the ``chosen`` points over the truth's outer-eye-corner distance, both in 2D."""
     right, left = landmarks.eye_corners
     span = np.linalg.norm(truth[:, right] - truth[:, left], axis=-1)
-    return landmark_distance(first[:, landmarks.face], truth[:, landmarks.face]) / span
+    return landmark_distance(first[:, chosen], truth[:, chosen]) / span
+
+
+def box_error(first: Points, truth: Points) -> Float[np.ndarray, " frame"]:
+    """NME: mean distance of the points over the square root of the area of the box around the truth's, both in 2D."""
+    sides = truth.max(axis=1) - truth.min(axis=1)
+    return landmark_distance(first, truth) / np.sqrt(sides.prod(-1))
+
+
+def area_under_curve(
+    errors: Float[np.ndarray, " frame"], valid: Bool[np.ndarray, " frame"], threshold: float
+) -> float:
+    """AUC: area under the cumulative distribution of errors from 0 to ``threshold``, over its largest value; 1 is best.
+
+    Args:
+        errors: Of each frame, such as an NME.
+        valid: False where nothing was detected; such a frame counts as failed.
+        threshold: Errors above it count as failed, whatever they are.
+
+    Source: the measure of the 300-W challenge (Sagonas et al. 2016); computed exactly, without bins.
+    """
+    below = np.clip(1 - errors / threshold, 0, None)
+    return float(np.where(valid, below, 0).mean())
 
 
 def jitter(points: Points, valid: Bool[np.ndarray, " frame"], frame: np.ndarray) -> float | None:

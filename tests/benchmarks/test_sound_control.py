@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from avatar_models.driving_signals import Driving
 from benchmarks.sound_control import dealt_out, distances
-from evaluation.score_frames import LandmarkTracks
+from evaluation.tracks import LandmarkTracks
 from head_geometry.landmark_sets import MEDIAPIPE
 
 

@@ -4,6 +4,8 @@ from scipy.spatial.transform import Rotation
 
 from evaluation.metrics.coefficients import FRONTAL, expression_distances, pose_distances
 from evaluation.metrics.landmarks import (
+    area_under_curve,
+    box_error,
     jitter,
     landmark_distance,
     normalised_mean_error,
@@ -22,15 +24,36 @@ def test_nme_is_scale_free_and_uses_the_truths_eye_corners():
     truth = generator.random((2, 478, 2)) * 100
     truth[:, 33], truth[:, 263] = [20, 50], [70, 50]
     render = truth + np.array([0.0, 5.0])
-    np.testing.assert_allclose(normalised_mean_error(render, truth, MEDIAPIPE), 0.1)
-    np.testing.assert_allclose(normalised_mean_error(render * 3, truth * 3, MEDIAPIPE), 0.1)
+    face = MEDIAPIPE.face
+    np.testing.assert_allclose(normalised_mean_error(render, truth, MEDIAPIPE, face), 0.1)
+    np.testing.assert_allclose(normalised_mean_error(render * 3, truth * 3, MEDIAPIPE, face), 0.1)
 
 
 def test_nme_of_the_classic_68():
     truth = np.random.default_rng(0).random((2, 68, 2)) * 100
     truth[:, 36], truth[:, 45] = [20, 50], [70, 50]
-    error = normalised_mean_error(truth + np.array([3.0, 4.0]), truth, SPARSE68)
+    error = normalised_mean_error(truth + np.array([3.0, 4.0]), truth, SPARSE68, [0, 1])
     np.testing.assert_allclose(error, 0.1)
+
+
+def test_error_over_the_box_of_the_face():
+    truth = np.array([[[0.0, 0.0], [8.0, 2.0], [4.0, 1.0]]])
+    np.testing.assert_allclose(box_error(truth + np.array([3.0, 4.0]), truth), 5 / 4)
+
+
+def test_area_under_the_curve_of_errors():
+    valid = np.ones(1000, bool)
+    spread = np.linspace(0, 0.16, 1000)
+    # Half the errors are below the threshold, where their share grows in a straight line.
+    assert area_under_curve(spread, valid, 0.08) == pytest.approx(0.25, abs=1e-3)
+    assert area_under_curve(np.zeros(1000), valid, 0.08) == 1
+    assert area_under_curve(np.zeros(1000), np.arange(1000) < 250, 0.08) == 0.25
+    grid = np.linspace(0, 0.08, 2001)
+    errors = np.random.default_rng(0).gamma(2, 0.02, 1000)
+    curve = (errors[:, None] <= grid).mean(0)
+    assert area_under_curve(errors, valid, 0.08) == pytest.approx(
+        np.trapezoid(curve, grid) / 0.08, abs=1e-3
+    )
 
 
 def test_resized_points_stay_at_the_same_place_of_the_picture():

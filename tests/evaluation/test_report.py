@@ -81,7 +81,7 @@ def test_the_page_names_subjects_models_scores_and_what_is_missing(page):
     for name in (*SUBJECTS, *MODELS, "psnr_person", "ms_ssim_3scale_person", "tail-20"):
         assert name in words
     # Once beside each table (two subjects and their mean) and once in the list of what is missing.
-    assert words.count("lpips_alex_linear.pth") == len(SUBJECTS) + 1
+    assert words.count("lpips: [alex]") == len(SUBJECTS) + 1
     assert "image_size: 64" in words
     assert "near/avatar.h5" in words
     # Text from files is escaped: the parser sees it as text, not as tags.

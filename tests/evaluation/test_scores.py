@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from lpips_weights import write_weights
 from scored_toy import make_toy_render
 from toy import make_toy_subject, with_classic_68
 
 from artifacts.errors import InputError
-from artifacts.kinds import LANDMARKS, MATTE, SCORES
-from artifacts.store import read_artifact
+from artifacts.kinds import LANDMARKS, MATTE, PICTURE_FEATURES, SCORES
+from artifacts.store import read_artifact, write_artifact
 from evaluation.metric_names import metric_info
 from evaluation.report_subject import telling_frames
 from evaluation.scores import Options, main
@@ -97,15 +98,70 @@ def test_lpips_is_named_as_missing_with_what_to_fetch_and_there_with_weights(sub
     missing = dict(
         zip(scores["missing_metric"].tolist(), scores["missing_reason"].tolist(), strict=True)
     )
-    assert set(missing) == {"lpips_alex_person", "lpips_alex_head", "lpips_alex_full"}
-    assert "lpips_alex_linear.pth" in missing["lpips_alex_person"]
+    lpips = {"lpips_alex_person", "lpips_alex_head", "lpips_alex_full"}
+    assert set(missing) == {*lpips, "fid_person", "csim_source", "csim_target"}
+    assert "lpips: [alex]" in missing["lpips_alex_person"]
+    assert "fid: true" in missing["fid_person"]
+    assert "csim: true" in missing["csim_target"]
     assert not set(missing) & set(scores["frame_metric"].tolist())
     generator = torch.Generator().manual_seed(0)
     state = {n: torch.rand(s, generator=generator) for n, s in state_shapes().items()}
     torch.save(state, tmp_path / "weights.pth")
-    scores = score(subject, render, lpips_weights=(tmp_path / "weights.pth",))
+    _, squeeze = write_weights(tmp_path, "squeeze")
+    squeezed = (tmp_path / "squeezenet.pth", squeeze)
+    scores = score(subject, render, lpips_alex=(tmp_path / "weights.pth",), lpips_squeeze=squeezed)
     assert np.all(frame_values(scores, "lpips_alex_full") == 0)
-    assert len(scores["missing_metric"]) == 0
+    assert np.all(frame_values(scores, "lpips_squeeze_full") == 0)
+    assert not [name for name in scores["missing_metric"].tolist() if name.startswith("lpips")]
+
+
+def write_features(path, inception, identity, valid=None):
+    arrays = {
+        "image_size": np.array([64, 64], np.int32),
+        "inception": np.asarray(inception, np.float32),
+        "identity": np.asarray(identity, np.float32),
+        "identity_valid": np.ones(len(identity), bool) if valid is None else valid,
+    }
+    write_artifact(path, PICTURE_FEATURES, arrays, {"step": "tests", "options": {}})
+    return path
+
+
+def made_up_features(folder, shift=0.0):
+    """Of 30 filmed frames, whose identity lies on one axis for training and on another for the test, and of 6 rendered ones."""
+    filmed = np.random.default_rng(0).standard_normal((30, 5))
+    identity = np.repeat([[1.0, 0, 0], [0, 1.0, 0]], [24, 6], axis=0)
+    rendered = np.tile([0.6, 0.8, 0.0], (6, 1))
+    return (
+        write_features(folder / "render.h5", filmed[24:] + shift, rendered),
+        write_features(folder / "clip.h5", filmed, identity),
+    )
+
+
+def test_features_become_fid_csim_and_drift(subject, tmp_path):
+    render = make_toy_render(subject, tmp_path)
+    scores = score(subject, render, features=made_up_features(tmp_path, shift=2.0))
+    assert clip_value(scores, "fid_person") == pytest.approx(5 * 4, rel=1e-5)
+    np.testing.assert_allclose(frame_values(scores, "csim_source"), 0.6, rtol=1e-5)
+    np.testing.assert_allclose(frame_values(scores, "csim_target"), 0.8, rtol=1e-5)
+    np.testing.assert_allclose(frame_values(scores, "csim_source_truth"), 0)
+    assert clip_value(scores, "identity_drift") == pytest.approx(0, abs=1e-6)
+    assert clip_value(scores, "n_test_frames") == 6
+    assert clip_value(scores, "image_side_px") == 64
+
+
+def test_features_that_do_not_fit_the_render_are_refused(subject, tmp_path):
+    render = make_toy_render(subject, tmp_path)
+    made, clip = made_up_features(tmp_path)
+    with pytest.raises(InputError, match="names 1 files"):
+        score(subject, render, features=(made,))
+    with pytest.raises(InputError, match=r"clip\.h5: has 30 frames, the render 6"):
+        score(subject, render, features=(clip, clip))
+    other = write_features(tmp_path / "other.h5", np.zeros((30, 7)), np.zeros((30, 3)))
+    with pytest.raises(InputError, match="inception is of two networks"):
+        score(subject, render, features=(made, other))
+    short = write_features(tmp_path / "short.h5", np.zeros((20, 5)), np.zeros((20, 3)))
+    with pytest.raises(InputError, match=r"short\.h5: frame 29 is not in it"):
+        score(subject, render, features=(made, short))
 
 
 def test_frames_without_a_face_are_masked_and_counted(subject, tmp_path):

@@ -5,7 +5,7 @@ from lpips_weights import random_state, write_weights
 from scipy.signal import correlate2d
 
 from artifacts.errors import InputError
-from image_similarity.lpips import LpipsAlex, load_lpips
+from image_similarity.lpips import Lpips, load_lpips
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,27 @@ def reference_lpips(first, second, state):
 def test_lpips_agrees_with_an_independent_computation(state):
     generator = np.random.default_rng(1)
     first, second = generator.random((2, 67, 64, 3))
-    ours = LpipsAlex(state)(
+    ours = Lpips(state)(
         torch.from_numpy(first)[None].float(), torch.from_numpy(second)[None].float()
     )
     assert ours.item() == pytest.approx(reference_lpips(first, second, state), rel=1e-4)
+
+
+# What lpips 0.1.4 computes with these weights in torchvision's networks.
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [("alex", 1.0116294622), ("vgg", 0.3746753633), ("squeeze", 0.8209994435)],
+)
+def test_each_backbone_agrees_with_the_published_package(backbone, expected):
+    first, second = torch.from_numpy(np.random.default_rng(1).random((2, 1, 67, 64, 3))).float()
+    found = Lpips(random_state(backbone), backbone)(first, second)
+    assert found.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path):
+    files = write_weights(tmp_path, "squeeze")
+    with pytest.raises(InputError, match=r"not the weights of LPIPS with backbone vgg .*lpips_vgg"):
+        load_lpips(files, "vgg")
 
 
 def test_the_references_convolution_is_the_textbook_one(state):
@@ -67,15 +84,17 @@ def test_the_references_convolution_is_the_textbook_one(state):
 
 def test_equal_images_are_at_distance_zero(state):
     image = torch.rand(1, 64, 64, 3)
-    assert LpipsAlex(state)(image, image).item() == 0
+    assert Lpips(state)(image, image).item() == 0
 
 
 def test_weights_split_over_two_files_as_they_are_published(state, tmp_path):
     backbone, heads = write_weights(tmp_path)
     image, other = torch.rand(2, 1, 64, 64, 3)
     both = load_lpips([backbone, heads])
-    torch.testing.assert_close(both(image, other), LpipsAlex(state)(image, other))
-    with pytest.raises(InputError, match=r"alexnet\.pth: not the LPIPS weights .*lin0"):
+    torch.testing.assert_close(both(image, other), Lpips(state)(image, other))
+    with pytest.raises(
+        InputError, match=r"alexnet\.pth: not the weights of LPIPS with backbone alex .*lin0"
+    ):
         load_lpips([backbone])
 
 
@@ -88,5 +107,5 @@ def test_a_damaged_or_foreign_file_is_refused_in_one_sentence(tmp_path):
 
 
 def test_a_network_that_learns_by_it_does_not_carry_it(state):
-    assert not LpipsAlex(state).state_dict()
-    assert not list(LpipsAlex(state).parameters())
+    assert not Lpips(state).state_dict()
+    assert not list(Lpips(state).parameters())

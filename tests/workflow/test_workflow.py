@@ -304,8 +304,10 @@ def test_references_are_not_stale():
     assert (ROOT / "docs/artifacts.md").read_text(encoding="utf-8") == artifact_reference()
     sys.path.insert(0, str(ROOT / "docs"))
     from make_config_page import config_reference
+    from make_metrics_page import metrics_page
 
     assert (ROOT / "docs/config.md").read_text(encoding="utf-8") == config_reference()
+    assert (ROOT / "docs/metrics.md").read_text(encoding="utf-8") == metrics_page()
 
 
 @pytest.mark.parametrize(
