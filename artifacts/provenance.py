@@ -46,6 +46,18 @@ def _plain(value: object) -> object:
     return value
 
 
+def files_in(options: object) -> dict[str, Path]:
+    """The files that an options dataclass names, but for ``out``: field name to path, of several files with their number."""
+    found: dict[str, Path] = {}
+    for name, value in vars(options).items():
+        if isinstance(value, Path) and name != "out":
+            found[name] = value
+        elif isinstance(value, tuple):
+            paths = (path for path in value if isinstance(path, Path))
+            found |= {f"{name}{number}": path for number, path in enumerate(paths)}
+    return found
+
+
 def make_provenance(
     step: str, options: object, inputs: Mapping[str, Path], seed: int | None = None
 ) -> dict[str, Any]:

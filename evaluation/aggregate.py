@@ -47,6 +47,8 @@ class ScoredRender:
     subject: str
     model: str
     arrays: dict[str, np.ndarray]
+    driver: str = ""
+    """Who drives it, where that is another person."""
 
     def per_frame(self, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Clip index and value of every valid frame, or None where the metric has no values per frame."""
@@ -57,6 +59,37 @@ class ScoredRender:
         valid = self.arrays["frame_valid"][row]
         values = self.arrays["frame_value"][row].astype(np.float64)
         return self.arrays["driver_frame"][valid], values[valid]
+
+
+def value_of(render: ScoredRender, metric: str) -> float:
+    """The mean over the valid frames, or the value for the clip; nan where it is missing."""
+    per_frame = render.per_frame(metric)
+    if per_frame is not None:
+        return float(per_frame[1].mean()) if len(per_frame[1]) else np.nan
+    names = render.arrays["clip_metric"].tolist()
+    return float(render.arrays["clip_value"][names.index(metric)]) if metric in names else np.nan
+
+
+def cross_path(scores: Path, driver: str) -> Path:
+    """The ``scores`` artifact of a render that ``driver`` drives, beside that of the held-out frames."""
+    return scores.parent / "cross" / driver / "scores.h5"
+
+
+def read_cross_scores(
+    pattern: str, pairs: Sequence[tuple[str, str]], drivers: Sequence[str]
+) -> list[ScoredRender]:
+    """The ``scores`` artifacts of the renders that other people drive: of each pair those that are there.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    return [
+        ScoredRender(subject, model, read_artifact(path, SCORES), driver)
+        for subject, model in pairs
+        for driver in drivers
+        if driver != subject
+        and (path := cross_path(scores_path(pattern, subject, model), driver)).is_file()
+    ]
 
 
 def scores_path(pattern: str, subject: str, model: str) -> Path:
@@ -121,6 +154,7 @@ def long_table(
     splits: Mapping[str, str],
     seed: int = 0,
     absent: Mapping[tuple[str, str], str] | None = None,
+    crossed: Sequence[ScoredRender] = (),
 ) -> pd.DataFrame:
     """One row per subject, model and metric (:data:`COLUMNS`), then the means over subjects.
 
@@ -134,8 +168,10 @@ def long_table(
         seed: Of the bootstrap.
         absent: Subjects and models without any scores, and why. They get a row for every metric of the others; means are
             over the subjects that have scores of all models.
+        crossed: Renders that other people drive; a row is the mean over the drivers.
     """
     rows = [row for render in renders for row in _rows(render, seed)]
+    rows += _cross_rows(crossed, seed)
     metrics = dict.fromkeys(row["metric"] for row in rows)
     absent = absent or {}
     rows += [
@@ -175,6 +211,36 @@ def _rows(render: ScoredRender, seed: int) -> list[dict[str, object]]:
         rows[name] = _row(np.nan, np.nan, np.nan, 0, f"missing: {reason}")
     names = {"subject": render.subject, "model": render.model}
     return [{**names, "metric": name, **rows[name]} for name in sorted(rows, key=sort_key)]
+
+
+def _cross_rows(crossed: Sequence[ScoredRender], seed: int) -> list[dict[str, object]]:
+    """A row for each subject, model and metric: the mean over the drivers, with an interval over them where they are many."""
+    groups: dict[tuple[str, str], list[ScoredRender]] = {}
+    for render in crossed:
+        groups.setdefault((render.subject, render.model), []).append(render)
+    rows = []
+    for (subject, model), of_pair in groups.items():
+        names: dict[str, str] = {}
+        for render in of_pair:
+            kinds = ("frame_metric", "clip_metric")
+            names |= {name: "" for kind in kinds for name in render.arrays[kind].tolist()}
+            missing = (render.arrays[f"missing_{kind}"].tolist() for kind in ("metric", "reason"))
+            names = {**dict(zip(*missing, strict=True)), **names}
+        for name in sorted(names, key=sort_key):
+            values = np.array([value_of(render, name) for render in of_pair])
+            there = ~np.isnan(values)
+            if not there.any():
+                row = _row(np.nan, np.nan, np.nan, 0, f"missing: {names[name]}")
+            else:
+                lost = [r.driver for r, known in zip(of_pair, there, strict=True) if not known]
+                note = f"without the drivers {', '.join(lost)}" if lost else ""
+                values = values[there]
+                interval = bootstrap_subjects(values, seed)
+                many = len(values) >= FEWEST_SUBJECTS
+                low, high = (interval.low, interval.high) if many else (np.nan, np.nan)
+                row = _row(interval.mean, low, high, len(values), note)
+            rows.append({"subject": subject, "model": model, "metric": name, **row})
+    return rows
 
 
 def _row(value: float, low: float, high: float, n: int, note: str) -> dict[str, object]:

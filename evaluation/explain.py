@@ -20,13 +20,23 @@ from artifacts.errors import ArtifactError, InputError
 from artifacts.provenance import file_digest
 from artifacts.step import run_step
 from artifacts.store import read_provenance
-from evaluation.aggregate import MEAN_SUBJECT, names_in, read_score_table, read_scores, rows_where
-from evaluation.metric_names import metric_info
+from evaluation.aggregate import (
+    MEAN_SUBJECT,
+    cross_path,
+    names_in,
+    read_score_table,
+    read_scores,
+    rows_where,
+    value_of,
+)
+from evaluation.metric_names import CROSS, metric_info
 
 # Where the files of a subject, and those of all, lie below the results folder.
 _PLACES = (
     "{subject}/*.h5",
     "{subject}/{model}/*.h5",
+    "{subject}/{model}/cross/{driver}/*.h5",
+    "{driver}/*.h5",
     "head_models/*.h5",
     "synthetic/{subject}.*",
     "assets/*",
@@ -133,11 +143,7 @@ def cell_of(table: pd.DataFrame, cell: str) -> dict[str, Any]:
 def value_in(path: Path, subject: str, model: str, metric: str) -> float:
     """A metric's value as the ``scores`` artifact has it; nan where it has none."""
     (render,) = read_scores(str(path), [(subject, model)])
-    per_frame = render.per_frame(metric)
-    if per_frame is not None:
-        return float(per_frame[1].mean()) if len(per_frame[1]) else np.nan
-    names = render.arrays["clip_metric"].tolist()
-    return float(render.arrays["clip_value"][names.index(metric)]) if metric in names else np.nan
+    return value_of(render, metric)
 
 
 def explain(table: pd.DataFrame, cell: str, results: Path) -> Iterator[str]:
@@ -176,17 +182,34 @@ def _meaning(row: Mapping[str, Any]) -> Iterator[str]:
 
 def _origin(row: Mapping[str, Any], results: Path) -> Iterator[str]:
     subject, model = row["subject"], row["model"]
-    scores = results / subject / model / "scores.h5"
+    folder = results / subject / model
+    # A metric of renders that others drive is a mean over the drivers.
+    crossed = row["metric"].startswith(CROSS)
+    files = sorted(folder.glob("cross/*/scores.h5")) if crossed else [folder / "scores.h5"]
+    files = [path for path in files if path.is_file()]
     yield ""
-    if not scores.is_file():
-        yield f"{scores}: not there, so nothing stands behind this number any more"
+    if not files:
+        missing = cross_path(folder / "scores.h5", "*") if crossed else folder / "scores.h5"
+        yield f"{missing}: not there, so nothing stands behind this number any more"
         return
-    value = value_in(scores, subject, model, row["metric"])
+    values = [value_in(path, subject, model, row["metric"]) for path in files]
+    who = str(files[0])
+    if crossed:
+        yield from (f"{path}: {value:.6g}" for path, value in zip(files, values, strict=True))
+        who = "their mean"
+    value = float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
     same = np.isclose(value, row["value"], rtol=_SAME, atol=_SAME, equal_nan=True)
-    yield f"{scores} says {value:.6g}, " + (
+    yield f"{who} says {value:.6g}, " + (
         "as the table does" if same else f"but the table {row['value']:.6g}: make the table again"
     )
-    places = (place.format(subject=subject, model=model) for place in _PLACES)
+    for path in files:
+        yield from _files_behind(path, subject, model, results)
+
+
+def _files_behind(scores: Path, subject: str, model: str, results: Path) -> Iterator[str]:
+    # The folder of a render that another person drives is called after the driver.
+    driver = scores.parent.name
+    places = (place.format(subject=subject, model=model, driver=driver) for place in _PLACES)
     candidates = sorted(file for place in places for file in results.glob(place))
     found, lost = sources_of(scores, candidates)
     paths = {source.digest: source.path for source in found}

@@ -153,6 +153,38 @@ _OTHERS: dict[str, tuple[str, Better, str]] = {
 }
 
 
+# Metrics of renders that another person drives: this, and the name of the metric that they are like.
+CROSS = "cross_"
+_CROSS_WORDS = {
+    "fid_person": "as fid_person, against all filmed frames of the avatar's person",
+    **dict.fromkeys(
+        ("csim_source", "identity_drift", "landmark_detected_share", "jitter_render_px"),
+        "as {name}",
+    ),
+    "aed_change_l1_mean": "expression coefficients, each track relative to its own mean over the frames, render against driver, "
+    "mean L1: the motion without the resting face",
+    "apd_change_geodesic_rad": "head rotation, each track relative to its own mean over the frames, render against driver, angle",
+}
+_CROSS_UNITS: dict[str, tuple[str, Better]] = {
+    "aed_change_l1_mean": ("1", "lower"),
+    "apd_change_geodesic_rad": ("rad", "lower"),
+}
+
+
+def _add_cross_metrics() -> None:
+    of_motion = [n for n in _OTHERS if n.startswith(("aed_", "apd_", "joint_rotation"))]
+    words = dict.fromkeys(
+        of_motion, "as {name}, against the driver's frames, fitted in the same way"
+    )
+    for name, text in {**_CROSS_WORDS, **words}.items():
+        unit, better = _CROSS_UNITS.get(name) or _OTHERS[name][:2]
+        definition = f"of renders that another person drives, mean over the drivers: {text.format(name=name)}"
+        _OTHERS[f"{CROSS}{name}"] = (unit, better, definition)
+
+
+_add_cross_metrics()
+
+
 def metric_info(name: str) -> MetricInfo:
     """Unit, direction and definition of a metric.
 

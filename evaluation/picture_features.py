@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from artifacts.errors import InputError
 from artifacts.kinds import FRAMES, PICTURE_FEATURES, RENDER
-from artifacts.provenance import make_provenance
+from artifacts.provenance import files_in, make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, write_artifact
 from evaluation.tracks import LandmarkTracks, read_tracks
@@ -129,13 +129,7 @@ def main(options: Options) -> None:
     arrays = {name: np.concatenate(found) if found else empty for name, found in parts.items()}
     arrays["identity_valid"] = tracks.valid & (identity is not None)
     arrays["image_size"] = np.array(source.size, np.int32)
-    inputs = {
-        **{name: getattr(options, name) for name in ("landmarks", "render", "frames", "matte")},
-        **{"inception": next(iter(options.inception), None)},
-        **{"identity": next(iter(options.identity), None)},
-    }
-    files = {name: path for name, path in inputs.items() if path is not None}
-    provenance = make_provenance("evaluation.picture_features", options, files)
+    provenance = make_provenance("evaluation.picture_features", options, files_in(options))
     write_artifact(options.out, PICTURE_FEATURES, arrays, provenance)
     LOGGER.info("%s: %d pictures", options.out, source.n_frames)
 

@@ -88,6 +88,33 @@ def score_features(
     score_identity_of_truth(scores, render, truth, trained)
 
 
+def score_features_of_cross(
+    scores: Scores, files: tuple[Path, ...], train_frame: Int[np.ndarray, " train_frame"]
+) -> None:
+    """Add FID against all filmed frames of the avatar's person, CSIM and drift of a render that another person drives.
+
+    Args:
+        scores: What to add to.
+        files: ``picture_features`` artifacts of the render and of the avatar's person; none where nobody wanted them.
+        train_frame: Frames of the clip that the avatar was trained on.
+
+    Raises:
+        InputError: not two files are named, or they are not of this render and this clip.
+    """
+    if not files:
+        scores.missing |= {"fid_person": FID_REASON, "csim_source": CSIM_REASON}
+        return
+    rendered, filmed = read_features(files, scores.n_frames)
+    if train_frame.max() >= len(filmed["identity_valid"]):
+        raise InputError(
+            f"{files[1]}: frame {train_frame.max()} is not in it; make the features of this clip again"
+        )
+    render = FeatureTracks.of(rendered, np.arange(scores.n_frames))
+    everything = FeatureTracks.of(filmed, np.arange(len(filmed["identity_valid"])))
+    score_distribution(scores, render, everything)
+    score_identity(scores, render, FeatureTracks.of(filmed, train_frame))
+
+
 @dataclass(frozen=True)
 class FeatureTracks:
     """What two networks see in the scored frames (kind ``picture_features``)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.spatial.transform import Rotation
 
 from evaluation.metrics.coefficients import expression_distances, pose_distances
 from evaluation.metrics.landmarks import (
@@ -63,6 +64,16 @@ class Scores:
         self.values[name] = np.where(valid, values, 0).astype(np.float32)
         self.valid[name] = valid.copy()
 
+    def renamed(self, prefix: str) -> Scores:
+        """The same with ``prefix`` before every metric's name."""
+
+        def prefixed(named: dict) -> dict:
+            return {f"{prefix}{name}": value for name, value in named.items()}
+
+        return Scores(
+            self.n_frames, *map(prefixed, (self.values, self.valid, self.clip, self.missing))
+        )
+
 
 def score_pictures(
     comparison: Comparison, lpips: Sequence[Lpips]
@@ -116,21 +127,48 @@ def score_landmarks(
     boxes = np.zeros(len(both))
     boxes[both] = box_error(render.points[both][:, face], truth.points[both][:, face])
     scores.put("nme_box", boxes, both, reason)
+    score_track(scores, render, frame)
+    _put_jitter(scores, "jitter_truth_px", truth, frame)
+    error = LandmarkTracks(truth.landmarks, render.points - truth.points, both)
+    _put_jitter(scores, "jitter_error_px", error, frame)
+
+
+def score_track(scores: Scores, render: LandmarkTracks, frame: Int[np.ndarray, " frame"]) -> None:
+    """Add what the landmarks of a render say by themselves: in how many frames there is a face, and how it shakes."""
     scores.clip["landmark_detected_share"] = float(render.valid.mean())
-    for name, points, valid in (
-        ("jitter_render_px", render.points, render.valid),
-        ("jitter_truth_px", truth.points, truth.valid),
-        ("jitter_error_px", render.points - truth.points, both),
-    ):
-        value = jitter(points[:, face], valid, frame)
-        if value is None:
-            scores.missing[name] = "no three consecutive scored frames in which a face was found"
-        else:
-            scores.clip[name] = value
+    _put_jitter(scores, "jitter_render_px", render, frame)
+
+
+def _put_jitter(
+    scores: Scores, name: str, track: LandmarkTracks, frame: Int[np.ndarray, " frame"]
+) -> None:
+    value = jitter(track.points[:, track.landmarks.face], track.valid, frame)
+    if value is None:
+        scores.missing[name] = "no three consecutive scored frames in which a face was found"
+    else:
+        scores.clip[name] = value
 
 
 def _lmd(render: LandmarkTracks, truth: LandmarkTracks, chosen: list[int]) -> np.ndarray:
     return landmark_distance(render.points[:, chosen], truth.points[:, chosen])
+
+
+def score_changes(scores: Scores, render: FitTracks, driver: FitTracks) -> None:
+    """Add distances of the motion alone: expression and head rotation, each relative to its own mean over the frames."""
+    both = render.valid & driver.valid
+    reason = "no frame that was fitted both in the render and in the driver's clip"
+    changes = [np.zeros_like(track.expression, np.float64) for track in (render, driver)]
+    turned = np.zeros(len(both))
+    if both.any():
+        for change, track in zip(changes, (render, driver), strict=True):
+            change[both] = track.expression[both] - track.expression[both].mean(0)
+        turns = [
+            Rotation.from_matrix(track.camera_from_head[both, :3, :3]) for track in (render, driver)
+        ]
+        first, second = (turn.mean().inv() * turn for turn in turns)
+        turned[both] = (first.inv() * second).magnitude()
+    scores.put("aed_change_l1_mean", np.abs(changes[0] - changes[1]).mean(-1), both, reason)
+    scores.put("apd_change_geodesic_rad", turned, both, reason)
 
 
 def score_fits(scores: Scores, render: FitTracks, truth: FitTracks) -> None:

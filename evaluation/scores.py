@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from artifacts.errors import InputError
 from artifacts.kinds import AVATAR, FACE_FIT, RENDER, SCORES
-from artifacts.provenance import make_provenance
+from artifacts.provenance import files_in, make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, write_artifact
 from evaluation.metric_names import metric_info, sort_key
@@ -226,15 +226,7 @@ def main(options: Options) -> None:
         "n_test_frames": float(len(driver_frame)),
         "image_side_px": float(max(clip.size)),
     }
-    inputs = {
-        name: path
-        for name in Options.__dataclass_fields__
-        if name != "out" and isinstance(path := getattr(options, name), Path)
-    }
-    several = ("features", "lpips_alex", "lpips_vgg", "lpips_squeeze")
-    for name in several:
-        inputs |= {f"{name}{number}": path for number, path in enumerate(getattr(options, name))}
-    provenance = make_provenance("evaluation.scores", options, inputs)
+    provenance = make_provenance("evaluation.scores", options, files_in(options))
     write_artifact(options.out, SCORES, to_arrays(scores, driver_frame), provenance)
     LOGGER.info("%s: %d frames scored", options.out, scores.n_frames)
 

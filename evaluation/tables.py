@@ -20,6 +20,7 @@ from evaluation.aggregate import (
     long_table,
     mean_differences,
     names_in,
+    read_cross_scores,
     read_scores,
     rows_where,
     scores_path,
@@ -54,6 +55,8 @@ class Options:
     """Long table to write, one row per subject, model and metric."""
     markdown: Path
     """Readable tables to write."""
+    drivers: tuple[str, ...] = ()
+    """People whose motion drives the others: their renders are scored in cross/<driver>/scores.h5 beside each ``scores``."""
     seed: int = 0
     """Seed of the bootstrap."""
     results: Path | None = None
@@ -210,7 +213,8 @@ def main(options: Options) -> None:
     if not pairs:
         raise InputError("there are no scores yet, so there is no table to make of them")
     renders = read_scores(options.scores, pairs)
-    table = long_table(renders, splits_of(options), options.seed, absent)
+    crossed = read_cross_scores(options.scores, pairs, options.drivers)
+    table = long_table(renders, splits_of(options), options.seed, absent, crossed)
     write_whole(options.csv, table.to_csv(index=False))
     page = markdown_page(table, renders, options.models[0], options.seed, absent)
     write_whole(options.markdown, page)

@@ -169,6 +169,14 @@ RENDERS = [
     for view in views_of(subject, model)
     for suffix in ("h5", "mp4")
 ]
+# Of the renders that another person drives; recordings of motion have no film to compare with.
+CROSS_SCORES = [
+    f"results/{subject}/{model}/cross/{view.removeprefix('cross_')}/scores.h5"
+    for subject in AVATAR_SUBJECTS
+    for model in MODELS
+    for view in views_of(subject, model)
+    if view.startswith("cross_") and view.removeprefix("cross_") in config["subjects"]
+]
 # Which way each direction of a model's subspace leads.
 NAVIGATIONS = [
     f"results/{subject}/{model}/navigation.{suffix}"
@@ -196,6 +204,7 @@ wildcard_constraints:
     head_model="|".join(map(re.escape, sorted({*HEAD_MODELS, "anny"}))),
     # As the schema has it, not name by name: a thousand names are slow to look through for each of thousands of files.
     subject=NAME,
+    actor=NAME,
     model="|".join(map(re.escape, registered_models())),
     view="|".join(
         [
@@ -224,6 +233,7 @@ def make_partial_tables():
         + ["--scores", SCORES_PATTERN, "--results", "results"]
         + ["--subjects", *AVATAR_SUBJECTS, "--models", *MODELS]
         + ["--splits", *SPLITS, "--seed", str(config["seed"])]
+        + ["--drivers", *(SUBJECTS if CROSS_SCORES else [])]
         + ["--csv", csv, "--markdown", markdown],
         check=False,
     )

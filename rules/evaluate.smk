@@ -6,6 +6,7 @@ rule tables:
             subject=AVATAR_SUBJECTS,
             model=MODELS,
         ),
+        crossed=CROSS_SCORES,
     output:
         csv=report(
             "results/tables/scores.csv",
@@ -30,6 +31,7 @@ rule tables:
         subjects=AVATAR_SUBJECTS,
         models=MODELS,
         splits=SPLITS,
+        drivers=SUBJECTS if CROSS_SCORES else [],
         seed=config["seed"],
         code=code_digest("evaluation.tables"),
     shell:
@@ -38,6 +40,7 @@ rule tables:
         " --subjects {params.subjects:q}"
         " --models {params.models:q}"
         " --splits {params.splits}"
+        " --drivers {params.drivers:q}"
         " --seed {params.seed}"
         " --csv {output.csv:q}"
         " --markdown {output.markdown:q}"

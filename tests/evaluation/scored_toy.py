@@ -12,7 +12,7 @@ from artifacts.kinds import AVATAR, FACE_FIT, FRAMES, LANDMARKS, MATTE, RENDER
 from artifacts.splits import split_frames
 from artifacts.store import read_artifact, write_artifact
 
-BY_TEST = {"step": "tests.toy", "options": {}}
+BY_TEST = {"step": "tests.toy", "options": {}, "code": "0" * 16, "seed": None}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make_toy_render(
             "direction": np.zeros(0, np.int32),
             "amount": np.zeros(0, np.float32),
         },
-        {"step": "tests.toy", "options": {"mode": "self"}},
+        {**BY_TEST, "options": {"mode": "self"}},
     )
     points = landmarks["points"][test] + np.array([landmark_shift_px, 0, 0], np.float32)
     detected = {"points": points, "confidence": valid.astype(np.float32), "valid": valid}
