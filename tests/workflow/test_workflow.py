@@ -229,6 +229,48 @@ def test_recordings_drive_every_subject(new_project: Callable[..., Project]):
         assert f"results/{name}" in done.stdout
 
 
+def test_networks_that_measure_are_fetched_where_they_are_wanted(
+    new_project: Callable[..., Project],
+):
+    clip = {"video": "carphone_pristine.mp4"}
+    wanted = {"lpips": ["squeeze"], "fid": True}
+    modes = ["self", "cross"]
+    project = new_project(subjects={"a": clip, "b": clip}, modes=modes, scores=wanted)
+    done = project.run("--dry-run")
+    assert done.returncode == 0, done.stdout
+    for name in (
+        "assets/squeezenet1_1-b8a52dc0.pth",
+        "assets/pt_inception-2015-12-05-6726825d.pth",
+        "a/picture_features.h5",
+        "a/nearest_frame/render_self_features.h5",
+        "a/nearest_frame/cross/b/features.h5",
+        "b/monoavatar_d/cross/a/scores.h5",
+    ):
+        assert f"results/{name}" in done.stdout
+    assert "vgg16" not in done.stdout
+    # Nothing of it without the wish.
+    project = new_project(subjects={"a": clip, "b": clip}, modes=modes)
+    planned = project.run("--dry-run").stdout
+    assert "picture_features.h5" not in planned
+    assert "self_features.h5" not in planned
+    assert "a/nearest_frame/cross/b/scores.h5" in planned
+
+
+def test_csim_is_refused_until_its_network_was_fetched_by_hand(
+    new_project: Callable[..., Project], tmp_path: Path
+):
+    cache = tmp_path / "cache"
+    project = new_project(scores={"csim": True})
+    done = project.run("--dry-run", LIKENESS_CACHE=str(cache))
+    assert done.returncode != 0
+    assert f"there is no {cache / 'w600k_r50.onnx'}" in done.stdout
+    assert "non-commercial research" in done.stdout
+    cache.mkdir()
+    (cache / "w600k_r50.onnx").write_bytes(b"")
+    done = project.run("--dry-run", LIKENESS_CACHE=str(cache))
+    assert done.returncode == 0, done.stdout
+
+
 def test_an_export_is_a_target(new_project: Callable[..., Project]):
     project = new_project()
     done = project.run("--dry-run", "results/toy/export/gltf")
