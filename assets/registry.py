@@ -65,6 +65,8 @@ class Asset:
         sha256: Digest of its bytes (64 hex digits); empty for what is fetched by hand in one of several versions,
             which the step that reads it checks.
         size_bytes: Its length; 0 where there are several versions.
+        forbids: What the licence forbids, each as one says it after "no"; empty where it asks for no more than notices.
+        remark: What ``forbids`` cannot say, such as which of several versions it does not hold for; may be empty.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Asset:
     source: Source
     sha256: str
     size_bytes: int
+    forbids: tuple[str, ...]
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,27 @@ def _asset(name: str, entry: dict[str, Any]) -> Asset:
     if not kinds:
         raise InputError(f"assets/registry.yaml: {name}: unknown kind of source {sorted(fields)}")
     source = kinds[0](**entry["source"])
-    needed_by = tuple(entry["needed_by"])
     several = {"sha256": "", "size_bytes": 0} if isinstance(source, ByHand) else {}
-    return Asset(name=name, **{**several, **entry, "source": source, "needed_by": needed_by})
+    typed = {
+        "source": source,
+        "needed_by": tuple(entry["needed_by"]),
+        "forbids": _forbids(name, entry),
+    }
+    return Asset(name=name, **{**several, **entry, **typed})
+
+
+def _forbids(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    given = entry.get("forbids")
+    if not isinstance(given, list):
+        raise InputError(
+            f"assets/registry.yaml: {name}: needs forbids, a list of what its licence forbids; [] for nothing beyond notices"
+        )
+    for text in (*given, *([entry["remark"]] if "remark" in entry else [])):
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(
+                f"assets/registry.yaml: {name}: {text!r} in forbids or remark is no text"
+            )
+    return tuple(given)
 
 
 def _has_versions(entry: Asset | Wheel) -> bool:

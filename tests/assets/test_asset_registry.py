@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
     "needed_by": ["preprocessing.frames"],
     "licence": "MIT",
+    "forbids": [],
     "origin": "nobody",
     "source": {"url": "https://example.org/a"},
     "sha256": "0" * 64,
@@ -85,6 +86,10 @@ def test_a_name_cannot_leave_the_cache(tmp_path, name):
         {"source": {"wheel": "missing.whl", "member": "a"}},
         {"source": {"package": "skimage", "path": "../../secret"}},
         {"groups": {"pair": ["a.bin", "b.bin"]}},
+        {"forbids": None},
+        {"forbids": "commercial use"},
+        {"forbids": [""]},
+        {"remark": 3},
     ],
 )
 def test_what_is_not_pinned_or_not_safe_is_refused(tmp_path, changes):

@@ -34,7 +34,7 @@ def _digest(data):
 
 
 def _asset(source, content=CONTENT, name="toy.bin", **changes):
-    fields = {"sha256": _digest(content), "size_bytes": len(content), **changes}
+    fields = {"forbids": (), "sha256": _digest(content), "size_bytes": len(content), **changes}
     return Asset(name, ("tests",), "MIT", "own", source, **fields)
 
 
