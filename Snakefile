@@ -37,3 +37,4 @@ rule all:
         "results/tables/scores.md",
         "results/report/index.html",
         "results/licences.md",
+        "results/records.json",

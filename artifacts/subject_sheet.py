@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from artifacts.errors import InputError
 
@@ -56,6 +58,20 @@ def read_subject_sheet(path: Path) -> dict[str, dict[str, str | float]]:
     if not subjects:
         raise InputError(f"{path}: names no subject; give a row for each")
     return subjects
+
+
+def listed_subjects(config: Mapping[str, Any], sheet: Path | None) -> dict[str, dict[str, Any]]:
+    """Subjects of a configuration and of its sheet as they are written, by name.
+
+    Args:
+        config: A configuration that has been checked: nobody is in both.
+        sheet: The table that it names, if any.
+
+    Raises:
+        InputError: the sheet cannot be read.
+    """
+    rows = read_subject_sheet(sheet) if sheet else {}
+    return {**(config.get("subjects") or {}), **rows}
 
 
 def _check_header(path: Path, header: list[str]) -> None:

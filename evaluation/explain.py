@@ -30,17 +30,8 @@ from evaluation.aggregate import (
     value_of,
 )
 from evaluation.metric_names import CROSS, metric_info
+from evaluation.report_files import files_of_all, files_of_subject
 
-# Where the files of a subject, and those of all, lie below the results folder.
-_PLACES = (
-    "{subject}/*.h5",
-    "{subject}/{model}/*.h5",
-    "{subject}/{model}/cross/{driver}/*.h5",
-    "{driver}/*.h5",
-    "head_models/*.h5",
-    "synthetic/{subject}.*",
-    "assets/*",
-)
 # A mean of the file and of the table differ by no more than the table's rounding to text.
 _SAME = 1e-9
 
@@ -207,10 +198,14 @@ def _origin(row: Mapping[str, Any], results: Path) -> Iterator[str]:
 
 
 def _files_behind(scores: Path, subject: str, model: str, results: Path) -> Iterator[str]:
-    # The folder of a render that another person drives is called after the driver.
-    driver = scores.parent.name
-    places = (place.format(subject=subject, model=model, driver=driver) for place in _PLACES)
-    candidates = sorted(file for place in places for file in results.glob(place))
+    candidates = [
+        *files_of_subject(results, subject, [model]),
+        # The folder of a render that another person drives is called after the driver.
+        *files_of_subject(results, scores.parent.name, []),
+        *files_of_all(results, ()),
+        *sorted(results.glob(f"synthetic/{subject}.*")),
+        *sorted(results.glob("assets/*")),
+    ]
     found, lost = sources_of(scores, candidates)
     paths = {source.digest: source.path for source in found}
     usual = _libraries(found[0])

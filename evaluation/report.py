@@ -6,29 +6,28 @@ Everything is embedded: the page opens from a folder, without a network.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
+from artifacts.errors import InputError
 from artifacts.step import run_step
 from artifacts.text_files import write_whole
 from evaluation.aggregate import MEAN_SUBJECT, SEVERAL, read_score_table
 from evaluation.metric_names import REGIONS, metric_info, sort_key
-from evaluation.report_files import (
-    Origin,
-    SubjectFiles,
-    find_head_models,
-    find_subject,
-    origin_of,
-)
+from evaluation.records import Records, read_records
+from evaluation.report_files import find_head_models, find_subject
 from evaluation.report_page import library_versions, page_environment
 from evaluation.report_pictures import encode
 from evaluation.report_subject import SubjectSection, make_section
 from evaluation.report_tables import markdown_to_html, missing_notes, score_table
 from head_geometry.head_model import HeadModel
 
+# Below the results folder.
+RECORDS = "records.json"
 LOGGER = logging.getLogger(__name__)
 
 
@@ -59,7 +58,7 @@ def make_page(
     options: Options,
     table: pd.DataFrame,
     sections: list[SubjectSection],
-    origins: dict[str, list[Origin]],
+    records: Records,
 ) -> str:
     """The page as HTML.
 
@@ -67,11 +66,13 @@ def make_page(
         options: Names to show, and where configuration and licences are.
         table: Long score table.
         sections: What to show of each subject.
-        origins: Subject (or "all subjects") to the provenance of its files.
+        records: Provenance, licences and consents of the run.
     """
     environment = page_environment()
     names = sorted(table["metric"].unique(), key=sort_key)
     licences = options.results / "licences.md"
+    origins = {name: record.files for name, record in records.subjects.items()}
+    origins = {"all subjects": records.shared_files, **origins}
     shown = [*options.subjects]
     if len(shown) > 1 and MEAN_SUBJECT in set(table["subject"]):
         shown.append(MEAN_SUBJECT)
@@ -84,6 +85,9 @@ def make_page(
         missing=missing_notes(table),
         definitions={name: metric_info(name) for name in names},
         regions=REGIONS,
+        people=records.subjects,
+        records=records,
+        records_link=os.path.relpath(options.results / RECORDS, options.out.parent),
         origins=origins,
         versions=library_versions([origin for found in origins.values() for origin in found]),
         fit_pages=fit_pages(options.out.parent, options.subjects),
@@ -108,6 +112,11 @@ def main(options: Options) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     table = read_score_table(options.results / "tables" / "scores.csv")
+    records = read_records(options.results / RECORDS)
+    if unknown := [name for name in options.subjects if name not in records.subjects]:
+        raise InputError(
+            f"{options.results / RECORDS}: has no subject {unknown[0]!r}; make it with the step evaluation.records"
+        )
     fitted = find_head_models(options.results, options.subjects, options.head_models)
     loaded = {path: HeadModel.load(path) for path in set(fitted.values())}
     files = {
@@ -123,21 +132,13 @@ def main(options: Options) -> None:
         if (path := options.results / name / "frames.h5").is_file()
     }
     sounds = {name: options.results / "drivers" / name / "frames.h5" for name in options.drivers}
-    sections, origins = (
-        [],
-        {"all subjects": [origin_of(path, options.results) for path in sorted(loaded)]},
-    )
+    sections = []
     for name, found in files.items():
         section = make_section(found, loaded[fitted[name]], drivers, sounds, options.max_video_s)
         sections.append(section)
-        origins[name] = _origins(found, options.results)
         write_whole(options.out.parent / f"contact_{name}.png", encode(section.contact, kind="png"))
         LOGGER.info("%s: pictures and films are made", name)
-    write_whole(options.out, make_page(options, table, sections, origins))
-
-
-def _origins(files: SubjectFiles, results: Path) -> list[Origin]:
-    return [origin_of(path, results) for path in files.all()]
+    write_whole(options.out, make_page(options, table, sections, records))
 
 
 if __name__ == "__main__":

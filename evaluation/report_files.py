@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import h5py
 
 from artifacts.errors import InputError
-from artifacts.provenance import file_digest
 from artifacts.store import read_provenance
 
 
@@ -37,15 +41,6 @@ class SubjectFiles:
     matte: Path
     face_fit: Path
     models: tuple[ModelFiles, ...]
-
-    def all(self) -> list[Path]:
-        """Every file, in the order of the pipeline."""
-        paths = [self.frames, self.landmarks, self.matte, self.face_fit]
-        for model in self.models:
-            paths += [model.avatar, model.render_self, model.scores]
-            paths += [model.orbit] if model.orbit else []
-            paths += [*model.cross.values(), *model.audio.values()]
-        return paths
 
 
 def find_subject(
@@ -122,33 +117,78 @@ def find_head_models(
     return {name: _existing(path) for name, path in zip(subjects, of_each, strict=True)}
 
 
+def files_of_subject(results: Path, subject: str, models: Iterable[str]) -> list[Path]:
+    """Every artifact of a subject and of its avatars that is there: of the clip, of each model, the truth of a made-up one."""
+    places = [f"{subject}/*.h5", f"synthetic/{subject}.h5"]
+    for model in models:
+        places += [f"{subject}/{model}/*.h5", f"{subject}/{model}/cross/*/*.h5"]
+    return [path for place in places for path in sorted(results.glob(place))]
+
+
+def files_of_all(results: Path, drivers: Iterable[str]) -> list[Path]:
+    """The artifacts that belong to no single subject and are there: head models, and the recordings named."""
+    places = ["head_models/*.h5", *(f"drivers/{name}/*.h5" for name in drivers)]
+    return [path for place in places for path in sorted(results.glob(place))]
+
+
 @dataclass(frozen=True)
 class Origin:
-    """Where one file came from, as shown in the report."""
+    """Where one artifact came from.
+
+    Attributes:
+        file: Its path below the results folder.
+        sha256: Digest of its bytes, 64 hex digits.
+        kind: Kind of artifact.
+        version: Version of that kind, major.minor.
+        step: Module that made it.
+        code: Digest of that module and all it imports.
+        seed: None for a step that draws no random numbers.
+        options: The step's options; paths by name only.
+        inputs: What it was made from, name to the first 16 hex digits of the SHA-256.
+        versions: Library to version.
+    """
 
     file: str
-    digest: str
+    sha256: str
+    kind: str
+    version: str
     step: str
     code: str
-    seed: str
-    inputs: str
-    options: str
+    seed: int | None
+    options: dict[str, Any]
+    inputs: dict[str, str]
     versions: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """The digest by which other files name this one."""
+        return self.sha256[:16]
 
 
 def origin_of(path: Path, results: Path) -> Origin:
-    """Provenance of an artifact, and the digest by which other files name it."""
+    """Provenance of an artifact, and what it is.
+
+    Raises:
+        ArtifactError: the file is missing or damaged or holds no provenance.
+    """
     provenance = read_provenance(path)
-    seed = provenance.get("seed")
-    options = provenance.get("options") or {}
-    inputs = provenance.get("inputs") or {}
+    with h5py.File(path, "r") as file:
+        kind, version = (str(file.attrs[f"artifact_{name}"]) for name in ("kind", "version"))
     return Origin(
         file=path.relative_to(results).as_posix() if path.is_relative_to(results) else path.name,
-        digest=file_digest(path),
+        sha256=sha256_of(path),
+        kind=kind,
+        version=version,
         step=str(provenance.get("step", "")),
         code=str(provenance.get("code", "")),
-        seed="" if seed is None else str(seed),
-        inputs=", ".join(f"{name} {digest}" for name, digest in inputs.items()),
-        options=", ".join(f"{name} = {value}" for name, value in options.items()),
+        seed=provenance.get("seed"),
+        options=dict(provenance.get("options") or {}),
+        inputs=dict(provenance.get("inputs") or {}),
         versions=dict(provenance.get("versions") or {}),
     )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, all 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

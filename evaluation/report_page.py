@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -47,7 +48,7 @@ def page_environment() -> Environment:
     return environment
 
 
-def library_versions(origins: list[Origin]) -> dict[str, str]:
+def library_versions(origins: Iterable[Origin]) -> dict[str, str]:
     """Versions of the libraries that made the files; several where the files differ."""
     versions: dict[str, set[str]] = {}
     for origin in origins:

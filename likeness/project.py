@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from artifacts.errors import InputError
-from artifacts.subject_sheet import read_subject_sheet
+from artifacts.subject_sheet import listed_subjects
 from assets.cache import has_digest
 from assets.fetch import cached_asset
 from assets.registry import ByHand, load_registry
@@ -105,7 +105,9 @@ def subjects(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
     """
     detector = cached_asset(DETECTOR)
     needs_sound = [model for model in config.get("models", []) if driven_by(model) == "sound"]
-    for name, subject in _listed(config, folder).items():
+    sheet = config.get("subject_sheet")
+    path = folder / Path(sheet).expanduser() if sheet else None
+    for name, subject in listed_subjects(config, path).items():
         video = subject.get("video")
         if video is None:
             yield Finding("ok", name, "made up, no clip needed")
@@ -123,13 +125,6 @@ def subjects(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
             yield Finding("error", name, str(error))
             continue
         yield _judge_clip(name, info, seen, needs_sound)
-
-
-def _listed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Subjects of the configuration and of its sheet; a plan was made, so that both can be read."""
-    sheet = config.get("subject_sheet")
-    rows = read_subject_sheet(folder / Path(sheet).expanduser()) if sheet else {}
-    return {**(config.get("subjects") or {}), **rows}
 
 
 def _judge_clip(

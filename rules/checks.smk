@@ -75,6 +75,14 @@ def add_subject_sheet():
     config["subjects"] = inline | listed
 
 
+def check_command_line():
+    """Refuse people on the command line: the records of a run read from the files where each one's consent is on file."""
+    if "subjects" in workflow.config_settings.config:
+        refuse(
+            "subjects cannot be given with --config; write them into a configuration file or a subject_sheet"
+        )
+
+
 def values_in(node, key=""):
     """Every (key, value) of a nested configuration, keys joined by slashes."""
     yield key, node
@@ -356,6 +364,7 @@ def choose_photometric():
         config["face_fit"]["photometric"] = level
 
 
+check_command_line()
 add_subject_sheet()
 check_schema()
 choose_for_subjects()

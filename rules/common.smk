@@ -18,8 +18,21 @@ DRIVERS = sorted(name for name, it in config["drivers"].items() if not it["wav"]
 SOUNDS = sorted(config["drivers"].keys() - set(DRIVERS))
 MODELS = config["models"]
 CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
-# One named on the command line stands above the folder's own.
-CONFIG_FILE = [*workflow.configfiles, *workflow.overwrite_configfiles][-1]
+# Those named on the command line stand above the folder's own, or in its place.
+NAMED_CONFIG_FILES = list(map(str, workflow.overwrite_configfiles))
+CONFIG_FILES = [
+    *(
+        path
+        for path in map(str, workflow.configfiles)
+        if path not in NAMED_CONFIG_FILES
+        and not workflow.config_settings.replace_workflow_config
+    ),
+    *NAMED_CONFIG_FILES,
+]
+# As a list of inputs, one or none.
+SUBJECT_SHEET = [
+    str(Path(path).expanduser()) for path in [config["subject_sheet"]] if path
+]
 ONLY_DRIVERS = sorted(set(SUBJECTS) - set(AVATAR_SUBJECTS))
 SPLITS = [config["subjects"][name]["split"] for name in AVATAR_SUBJECTS]
 SYNTHETIC_SUBJECTS = [

@@ -72,6 +72,49 @@ rule licences:
         " > {log:q} 2>&1"
 
 
+rule records:
+    """Collect what is to be kept of the run: where every artifact came from, licences, where each consent is on file."""
+    input:
+        ARTIFACTS,
+        RENDERS,
+        NAVIGATIONS,
+        config=CONFIG_FILES,
+        sheet=SUBJECT_SHEET,
+    output:
+        "results/records.json",
+    log:
+        "results/logs/records.log",
+    benchmark:
+        "results/benchmarks/records.tsv"
+    conda:
+        "../envs/evaluate.yaml"
+    threads: 1
+    # Measured on 2 cores: TODO.
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(60),
+    params:
+        split=config["split"],
+        head_model=config["head_model"],
+        models=MODELS,
+        drivers=[*DRIVERS, *SOUNDS],
+        assets=USED_ASSETS,
+        sheet=option_words({"subject_sheet": "".join(SUBJECT_SHEET)}),
+        code=code_digest("evaluation.records"),
+    shell:
+        "python -m evaluation.records"
+        " --results results"
+        " --config {input.config:q}"
+        " --split {params.split}"
+        " --head-model {params.head_model}"
+        " --models {params.models:q}"
+        " --drivers {params.drivers:q}"
+        " --assets {params.assets:q}"
+        " --out {output:q}"
+        " {params.sheet:q}"
+        " > {log:q} 2>&1"
+
+
 rule fit_report:
     """Show a subject's track on one self-contained page, and judge whether the clip is good enough to train on."""
     input:
@@ -130,8 +173,9 @@ rule report:
         FIT_PAGES,
         table="results/tables/scores.csv",
         licences="results/licences.md",
+        records="results/records.json",
         head_models=HEAD_MODEL_OF_AVATARS,
-        config=CONFIG_FILE,
+        config=CONFIG_FILES[-1],
     output:
         page=report(
             "results/report/index.html",

@@ -11,6 +11,8 @@ from toy import ToySubject, make_toy_subject
 
 from artifacts.kinds import RENDER
 from artifacts.store import read_artifact, write_artifact
+from evaluation.records import Options as RecordOptions
+from evaluation.records import main as record
 from evaluation.report import Options
 from evaluation.scores import Options as ScoreOptions
 from evaluation.scores import main as score
@@ -18,6 +20,29 @@ from evaluation.tables import Options as TableOptions
 from evaluation.tables import main as tabulate
 
 SUBJECTS, MODELS = ("ann", "bob"), ("near", "far")
+
+# Bob's consent is not on file; nobody made an avatar of Cid.
+CONFIG = """image_size: 64
+subjects:
+  ann: {video: a.mp4, consent: form 17, split: insta-350}
+  bob: {video: b.mp4, notes: <i>glasses</i>}
+  cid: {video: c.mp4, role: driver, consent: ""}
+  una: {synthetic: {seed: 1}, role: driver}
+"""
+
+
+def record_options(results: Path, **changes) -> RecordOptions:
+    """Options of the records of those results."""
+    given = {
+        "results": results,
+        "config": (results / "config.yaml",),
+        "split": "tail-20",
+        "head_model": "toy",
+        "models": MODELS,
+        "assets": ("flame.pkl", "carphone_pristine.mp4"),
+        "out": results / "records.json",
+    }
+    return RecordOptions(**(given | changes))
 
 
 def make_results(results: Path, n_frames: int = 30) -> Options:
@@ -49,7 +74,8 @@ def make_results(results: Path, n_frames: int = 30) -> Options:
     (results / "licences.md").write_text(
         "# Licences\n\n| file | licence |\n|---|---|\n| toy & co | <none> https://example.org |\n"
     )
-    (results / "config.yaml").write_text("image_size: 64\n")
+    (results / "config.yaml").write_text(CONFIG)
+    record(record_options(results))
     return Options(
         results=results,
         subjects=SUBJECTS,

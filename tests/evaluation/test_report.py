@@ -54,7 +54,9 @@ def test_the_page_loads_nothing_from_outside_and_its_tags_balance(options, page)
         assert address.startswith(("data:", "#")), address[:80]
     text = options.out.read_text(encoding="utf-8")
     assert not re.search(r"@import|url\(\s*['\"]?(?!#)", text)
-    for link in page.links:
+    inside = [link for link in page.links if link != "../records.json"]
+    assert len(inside) == len(page.links) - 1
+    for link in inside:
         assert link.startswith("#")
         assert link[1:] in page.ids
 
@@ -87,6 +89,28 @@ def test_the_page_names_subjects_models_scores_and_what_is_missing(page):
     # Text from files is escaped: the parser sees it as text, not as tags.
     assert "toy & co" in words
     assert "<none>" in words
+
+
+def test_the_page_says_what_may_not_be_done_and_who_agreed(page):
+    words = " ".join(" ".join(page.words).split())
+    # At the top and among the terms.
+    assert words.count("No commercial use, because of flame.pkl.") == 2
+    assert words.count("No consent reference was given for bob, cid.") == 2
+    assert "carphone_pristine.mp4: the licence is that of the package" in words
+    assert "form 17" in words
+    assert words.count("none given") == 3  # facts of bob; bob and cid in the table
+    assert "none needed, made up" in words
+    # Also in the configuration, which is shown whole.
+    assert words.count("<i>glasses</i>") == 3
+    assert words.count("insta-350") == 3
+
+
+def test_records_are_needed_and_must_know_the_subjects(copied):
+    with pytest.raises(InputError, match=r"records\.json: has no subject 'zoe'"):
+        main(replace(copied, subjects=(*SUBJECTS, "zoe")))
+    (copied.results / "records.json").write_text("{}")
+    with pytest.raises(InputError, match=r"make it with the step evaluation\.records"):
+        main(copied)
 
 
 def test_plots_follow_the_colours_of_the_page(options):
@@ -149,7 +173,10 @@ def test_the_page_on_the_fit_is_linked_where_there_is_one(copied):
     (options.out.parent / "fit_ann.html").write_text("a page")
     main(options)
     page = Page(options.out.read_text(encoding="utf-8"))
-    assert [link for link in page.links if not link.startswith("#")] == ["fit_ann.html"]
+    assert [link for link in page.links if not link.startswith("#")] == [
+        "fit_ann.html",
+        "../records.json",
+    ]
 
 
 def test_models_that_rendered_other_frames_are_refused(copied):

@@ -100,6 +100,22 @@ def test_what_cannot_be_made_is_refused(
     assert "Traceback" not in done.stdout
 
 
+def test_the_records_read_the_sheet_and_every_configuration(planned, new_project, tmp_path):
+    line = planned["results/records.json"]
+    assert "--config config.yaml --split tail-20 --head-model anny" in line
+    assert "--subject-sheet 'my people.tsv'" in line
+    project = new_project()
+    (project.folder / "more.yaml").write_text("subjects: {toy: {consent: form 1}}")
+    more = ("--configfile", "more.yaml")
+    line = commands(project, *more)["results/records.json"]
+    assert "--config config.yaml more.yaml --split" in line
+    line = commands(project, "--configfile", "config.yaml", "--replace-workflow-config")
+    assert "--config config.yaml --split" in line["results/records.json"]
+    done = project.run("--dry-run", "--config", 'subjects={"toy": {"video": "x"}}')
+    assert done.returncode != 0
+    assert "error: config: subjects cannot be given with --config" in done.stdout
+
+
 def test_nobody_has_two_places(new_project: Callable[..., Project]):
     done = with_sheet(new_project(), f"toy\t{CLIP}").run("--dry-run")
     assert done.returncode != 0
@@ -111,7 +127,7 @@ def test_a_new_subject_brings_its_own_jobs_alone(toy_run: Project, tmp_path: Pat
     planned = commands(project)
     assert "results/anna/monoavatar_d/scores.h5" in planned
     others = {name for name in planned if "anna" not in name}
-    assert others == {"results/licences.md", "results/report/index.html"} & others
+    assert others == {"results/records.json", "results/report/index.html"}
     assert "results/report/index.html" in others
 
 

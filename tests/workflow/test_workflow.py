@@ -16,6 +16,7 @@ from workflow_project import ROOT, TOY_CONFIG, Project, copy_of
 
 from artifacts.kinds import AVATAR, FACE_FIT, FRAMES, LANDMARKS, MATTE, RENDER, SCORES
 from artifacts.store import open_artifact
+from evaluation.records import read_records
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
@@ -67,6 +68,20 @@ def test_the_report_is_one_page(toy_run: Project):
     assert "carphone_pristine.mp4" in toy_run.path("licences.md").read_text(encoding="utf-8")
 
 
+def test_the_records_are_beside_the_results(toy_run: Project):
+    records = read_records(toy_run.path("records.json"))
+    artifacts = {
+        path.relative_to(toy_run.path("")).as_posix() for path in toy_run.path("").rglob("*.h5")
+    }
+    recorded = [*records.subjects["toy"].files, *records.shared_files]
+    assert {origin.file for origin in recorded} == artifacts
+    assert records.without_consent == ("toy",)
+    assert [file.path for file in records.configuration] == ["config.yaml"]
+    assert "carphone_pristine.mp4" in {row.name for row in records.licences}
+    page = toy_run.path("report/index.html").read_text(encoding="utf-8")
+    assert "No consent reference was given for toy." in page
+
+
 def test_the_track_has_its_page_with_a_verdict(toy_run: Project):
     page = toy_run.path("report/fit_toy.html").read_text(encoding="utf-8")
     assert "Film this clip again" in page  # 1.2 seconds
@@ -99,7 +114,7 @@ def test_every_job_left_a_log_and_a_benchmark(toy_run: Project):
     ("deleted", "rules"),
     [
         ("report/index.html", {"all", "report"}),
-        ("toy/nearest_frame/scores.h5", {"all", "report", "scores", "tables"}),
+        ("toy/nearest_frame/scores.h5", {"all", "records", "report", "scores", "tables"}),
         ("report/fit_toy.html", {"all", "fit_report", "report"}),
         ("toy/matte.h5", {"matte", "face_fit", "train_avatar", "render_avatar", "scores"}),
     ],
