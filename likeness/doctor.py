@@ -36,6 +36,7 @@ def look(options: Options) -> Iterator[Finding]:
     if not plan.refusal:
         yield from project.third_party_files(plan, options.folder)
         yield from project.subjects(config, options.folder)
+        yield from project.consents(config, options.folder)
 
 
 def main(options: Options) -> None:

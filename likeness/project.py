@@ -104,10 +104,8 @@ def subjects(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
         folder: Working directory of the run, which relative paths start from.
     """
     detector = cached_asset(DETECTOR)
-    needs_sound = [model for model in config.get("models", []) if driven_by(model) == "sound"]
-    sheet = config.get("subject_sheet")
-    path = folder / Path(sheet).expanduser() if sheet else None
-    for name, subject in listed_subjects(config, path).items():
+    follow_sound = [model for model in config.get("models", []) if driven_by(model) == "sound"]
+    for name, subject in _listed(config, folder).items():
         video = subject.get("video")
         if video is None:
             yield Finding("ok", name, "made up, no clip needed")
@@ -124,7 +122,28 @@ def subjects(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
         except InputError as error:
             yield Finding("error", name, str(error))
             continue
-        yield _judge_clip(name, info, seen, needs_sound)
+        # Who only drives does not drive models that follow sound, and none is trained on it.
+        only_drives = subject.get("role") == "driver"
+        yield _judge_clip(name, info, seen, [] if only_drives else follow_sound)
+
+
+def consents(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
+    """Whether it is written where the consent of each person is on file; nothing but a warning."""
+    without = [
+        name
+        for name, subject in _listed(config, folder).items()
+        if not subject.get("consent") and "synthetic" not in subject
+    ]
+    if without:
+        text = f"no reference for {', '.join(without)}; write where each consent is on file (consent), the report shows it"
+        yield Finding("warning", "consent", text)
+    else:
+        yield Finding("ok", "consent", "a reference for everyone")
+
+
+def _listed(config: dict[str, Any], folder: Path) -> dict[str, dict[str, Any]]:
+    sheet = config.get("subject_sheet")
+    return listed_subjects(config, folder / Path(sheet).expanduser() if sheet else None)
 
 
 def _judge_clip(

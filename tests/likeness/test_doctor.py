@@ -66,6 +66,26 @@ def test_a_model_that_is_driven_by_sound_needs_some(clips):
     assert "which hfa_gp_audio needs" in found["silent"].text
 
 
+def test_who_only_drives_needs_no_sound(clips):
+    fetch_asset(project.DETECTOR)
+    subjects = {"silent": {"video": str(clips["silent"]), "role": "driver"}}
+    config = {"subjects": subjects, "models": ["hfa_gp_audio"]}
+    assert one(project.subjects(config, Path())).status == "ok"
+
+
+def test_people_without_consent_are_named_and_nothing_fails(tmp_path):
+    (tmp_path / "people.tsv").write_text("name\tclip\tconsent\nbob\tb.mp4\t\ncid\tc.mp4\tform 2\n")
+    config = {
+        "subject_sheet": "people.tsv",
+        "subjects": {"ann": {"video": "a.mp4", "consent": "form 1"}, "una": {"synthetic": {}}},
+    }
+    found = one(project.consents(config, tmp_path))
+    assert (found.status, found.what) == ("warning", "consent")
+    assert found.text.startswith("no reference for bob; ")
+    config.pop("subject_sheet")
+    assert one(project.consents(config, tmp_path)).status == "ok"
+
+
 def test_other_and_missing_packages_are_named(tmp_path, monkeypatch):
     installed = metadata.version("numpy")
     pins = tmp_path / "constraints.txt"
