@@ -18,13 +18,13 @@ DRIVERS = sorted(name for name, it in config["drivers"].items() if not it["wav"]
 SOUNDS = sorted(config["drivers"].keys() - set(DRIVERS))
 MODELS = config["models"]
 CLIP_STEPS = ["frames", "landmarks", "matte", "face_fit"]
-# Those named on the command line stand above the folder's own, or in its place.
+# Those named on the command line (absolute) stand above the folder's own, or in its place.
 NAMED_CONFIG_FILES = list(map(str, workflow.overwrite_configfiles))
 CONFIG_FILES = [
     *(
         path
         for path in map(str, workflow.configfiles)
-        if path not in NAMED_CONFIG_FILES
+        if str(Path(path).absolute()) not in NAMED_CONFIG_FILES
         and not workflow.config_settings.replace_workflow_config
     ),
     *NAMED_CONFIG_FILES,

@@ -105,12 +105,13 @@ def test_the_records_read_the_sheet_and_every_configuration(planned, new_project
     assert "--config config.yaml --split tail-20 --head-model anny" in line
     assert "--subject-sheet 'my people.tsv'" in line
     project = new_project()
-    (project.folder / "more.yaml").write_text("subjects: {toy: {consent: form 1}}")
-    more = ("--configfile", "more.yaml")
-    line = commands(project, *more)["results/records.json"]
-    assert "--config config.yaml more.yaml --split" in line
-    line = commands(project, "--configfile", "config.yaml", "--replace-workflow-config")
-    assert "--config config.yaml --split" in line["results/records.json"]
+    own, more = (project.folder / name for name in ("config.yaml", "more.yaml"))
+    more.write_text("subjects: {toy: {consent: form 1}}")
+    line = commands(project, "--configfile", str(more))["results/records.json"]
+    assert f"--config config.yaml {more} --split" in line
+    alone = ("--configfile", str(own), "--replace-workflow-config")
+    line = commands(project, *alone)["results/records.json"]
+    assert f"--config {own} --split" in line
     done = project.run("--dry-run", "--config", 'subjects={"toy": {"video": "x"}}')
     assert done.returncode != 0
     assert "error: config: subjects cannot be given with --config" in done.stdout
