@@ -56,6 +56,7 @@ class Cell:
         value: nan where there is none.
         low, high: 95 % interval, nan where there is none.
         note: Why there is no value; "" where there is one, and for a published cell that is empty.
+        written: A published number as its declaration has it.
     """
 
     row: str
@@ -65,6 +66,7 @@ class Cell:
     low: float = np.nan
     high: float = np.nan
     note: str = ""
+    written: str = ""
 
 
 def measured_cell(row: ModelRow, column: Column, scores: pd.DataFrame, seed: int) -> Cell:
@@ -98,9 +100,9 @@ def measured_cell(row: ModelRow, column: Column, scores: pd.DataFrame, seed: int
 def cells_of(spec: TableSpec, scores: pd.DataFrame, seed: int) -> list[Cell]:
     """All cells, published rows first, as papers have them."""
     cells = [
-        Cell(row.name, PUBLISHED, column.name, np.nan if value is None else value)
+        Cell(row.name, PUBLISHED, column.name, float(text or "nan"), written=text or "")
         for row in spec.published
-        for column, value in zip(spec.columns, row.values, strict=True)
+        for column, text in zip(spec.columns, row.values, strict=True)
     ]
     return cells + [
         measured_cell(row, column, scores, seed) for row in spec.rows for column in spec.columns
@@ -157,10 +159,8 @@ def _heading(column: Column) -> str:
 
 
 def _text(cell: Cell) -> str:
-    """A published number as it was given, a measured one with its interval."""
-    if cell.origin == PUBLISHED and not np.isnan(cell.value):
-        return f"{cell.value:g}"
-    return format_value(cell.value, cell.low, cell.high)
+    """A published number as it was written, a measured one with its interval."""
+    return cell.written or format_value(cell.value, cell.low, cell.high)
 
 
 def _rows(cells: list[Cell]) -> dict[tuple[str, str], list[Cell]]:
@@ -229,7 +229,7 @@ def main(options: Options) -> None:
     scores = read_score_table(options.scores)
     cells = cells_of(spec, scores, options.seed)
     notes = footnotes(spec, cells, options.results, scores)
-    names = ["row", "origin", "column", "value", "ci_low", "ci_high", "note"]
+    names = ["row", "origin", "column", "value", "ci_low", "ci_high", "note", "written"]
     table = pd.DataFrame([list(vars(cell).values()) for cell in cells], columns=pd.Index(names))
     write_whole(options.csv, table.to_csv(index=False))
     write_whole(options.markdown, markdown_table(spec, cells, notes))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from evaluation.metric_names import metric_info
 
 # Options of a training that change its numbers, as its artifact's provenance names them.
 PROTOCOL = ("preset", "image_size", "split", "seed", "set", "lpips_weights")
+# A number in quotes.
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,10 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A row of somebody's numbers, one for each column; None where none is published."""
+    """A row of somebody's numbers, one for each column as it is written; None where none is published."""
 
     name: str
-    values: tuple[float | None, ...]
+    values: tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,19 @@ def _published(where: str, found: object, n_columns: int) -> PublishedRow:
         raise InputError(
             f"{where}: has {len(values)} values for {n_columns} columns; null for none"
         )
-    for value in values:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise InputError(f"{where}: {value!r} is no number; null for none")
-    return PublishedRow(made["name"], tuple(None if v is None else float(v) for v in values))
+    return PublishedRow(made["name"], tuple(_written(where, value) for value in values))
+
+
+def _written(where: str, value: object) -> str | None:
+    """A number as it is written; in quotes it keeps the zeros at its end."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        is_number = _NUMBER.fullmatch(value) is not None
+    else:
+        is_number = (
+            isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        )
+    if not is_number:
+        raise InputError(f'{where}: {value!r} is no number such as 25.7 or "25.70"; null for none')
+    return str(value)

@@ -29,7 +29,7 @@ SPEC = {
         {"name": "zed", "metric": "psnr_person", "subjects": ["zed"]},
     ],
     "rows": [{"name": "ours", "model": "new"}, {"name": "gone", "model": "other"}],
-    "published": [{"name": "theirs", "values": [25.71, None, 0.075, 12, 20.0]}],
+    "published": [{"name": "theirs", "values": [25.71, None, 0.075, 12, "20.10"]}],
     "source": "Them 2023, table 1",
     "protocol": {"image_size": 512, "split": "tail-20"},
     "notes": ["100 % of it."],
@@ -94,6 +94,7 @@ def test_each_cell_says_where_it_is_from(made):
     table = pd.read_csv(made["csv"]).set_index(["row", "column"])
     assert table.loc[("theirs", "PSNR"), "origin"] == "published"
     assert table.loc[("theirs", "PSNR"), "value"] == 25.71
+    assert "\ntheirs,published,zed,20.1,,,,20.10\n" in made["csv"].read_text()
     assert np.isnan(table.loc[("theirs", "PSNR"), "ci_low"])
     assert table.loc[("ours", "PSNR"), "origin"] == "measured here"
     assert table.loc[("ours", "PSNR"), ["value", "ci_low", "ci_high"]].tolist() == [26, 25, 27]
@@ -114,7 +115,7 @@ def test_the_page_marks_published_rows_and_says_what_differs(made):
     page = made["md"].read_text()
     rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line[:1] == "|"}
     assert [cell.strip() for cell in rows["*theirs* (published)"].split("|")[2:7]] == [
-        *("*25.71*", "—", "*0.075*", "*12*", "*20*")
+        *("*25.71*", "—", "*0.075*", "*12*", "*20.10*")
     ]
     assert "26.00 [25.00, 27.00]" in rows["ours (measured here)"]
     assert "*" not in rows["ours (measured here)"]
@@ -153,6 +154,9 @@ def test_latex_is_for_booktabs_and_escaped(made):
             "published row 1: has 1 values for 5 columns",
         ),
         ({"published": [{"name": "t", "values": [True, 1, 1, 1, 1]}]}, "True is no number"),
+        ({"published": [{"name": "t", "values": ["many", 1, 1, 1, 1]}]}, "'many' is no number"),
+        ({"published": [{"name": "t", "values": ["1e3", 1, 1, 1, 1]}]}, "'1e3' is no number"),
+        ({"published": [{"name": "t", "values": [np.nan, 1, 1, 1, 1]}]}, "nan is no number"),
         ({"rows": [{"name": "theirs", "model": "new"}]}, "there are two rows 'theirs'"),
     ],
 )
@@ -199,7 +203,7 @@ def test_published_numbers_are_those_of_the_papers():
     assert sorted(specs) == ["monoavatar_1", "monoavatar_2", *(f"nofa_{n}" for n in range(1, 6))]
     one = {row.name: row.values for row in specs["monoavatar_1"].published}
     names = [column.name for column in specs["monoavatar_1"].columns]
-    assert dict(zip(names, one["NerFACE"], strict=True))["S4 PSNR"] == 25.57
-    assert one["Ours-D"][:3] == (0.144, 0.864, 21.92)
+    assert dict(zip(names, one["NerFACE"], strict=True))["S4 PSNR"] == "25.57"
+    assert one["Ours-D"][:3] == ("0.144", "0.864", "21.92")
     two = {row.name: row.values for row in specs["monoavatar_2"].published}
-    assert two["Ours-C"] == (0.1417, 0.1457, 0.1383, 0.155)
+    assert two["Ours-C"] == ("0.1417", "0.1457", "0.1383", "0.1550")
