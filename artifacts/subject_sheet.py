@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,33 @@ def read_subject_sheet(path: Path) -> dict[str, dict[str, str | float]]:
         InputError: it cannot be read, lacks a column, has an unknown or a double one, a row is too long or has no name or
             clip, a name comes twice, a number is none.
     """
+    subjects: dict[str, dict[str, str | float]] = {}
+    for number, cells in _rows(path):
+        where = f"{path}, row {number}"
+        name = cells.pop("name")
+        if name in subjects:
+            raise InputError(f"{where}: there is a subject {name!r} already; give each its name")
+        subjects[name] = {COLUMNS[key]: _value(where, key, text) for key, text in cells.items()}
+    if not subjects:
+        raise InputError(f"{path}: names no subject; give a row for each")
+    return subjects
+
+
+def place_in_sheet(path: Path, subject: str, key: str = "") -> str:
+    """Where a subject, or what config.yaml calls ``key``, stands in a sheet: the row (the first is 1) and the column.
+
+    Raises:
+        InputError: the sheet cannot be read, or has no such subject.
+    """
+    for number, cells in _rows(path):
+        if cells["name"] == subject:
+            columns = [column for column, known in COLUMNS.items() if known == key]
+            return ", ".join([f"row {number}", *(f"column {column}" for column in columns)])
+    raise InputError(f"{path}: has no subject {subject!r}")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number and cells of each row that is not empty, by column; empty cells are left out."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.reader(file, delimiter="\t", strict=True))
@@ -45,19 +72,9 @@ def read_subject_sheet(path: Path) -> dict[str, dict[str, str | float]]:
     rows = [[cell.strip() for cell in row] for row in rows]
     header, *others = rows or [[]]
     _check_header(path, header)
-    subjects: dict[str, dict[str, str | float]] = {}
     for number, row in enumerate(others, start=2):
-        if not any(row):
-            continue
-        where = f"{path}, row {number}"
-        cells = _cells(where, header, row)
-        name = cells.pop("name")
-        if name in subjects:
-            raise InputError(f"{where}: there is a subject {name!r} already; give each its name")
-        subjects[name] = {COLUMNS[key]: _value(where, key, text) for key, text in cells.items()}
-    if not subjects:
-        raise InputError(f"{path}: names no subject; give a row for each")
-    return subjects
+        if any(row):
+            yield number, _cells(f"{path}, row {number}", header, row)
 
 
 def listed_subjects(config: Mapping[str, Any], sheet: Path | None) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from hashlib import sha256
 from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -22,7 +22,7 @@ sys.path.insert(0, workflow.basedir)
 
 from artifacts.code_digest import code_digest
 from artifacts.errors import InputError
-from artifacts.subject_sheet import read_subject_sheet
+from artifacts.subject_sheet import place_in_sheet, read_subject_sheet
 from assets.cache import cache_folder
 from avatar_models.registry import (
     driven_by,
@@ -58,6 +58,10 @@ def refuse(sentence):
     sys.exit(f"error: config: {sentence}")
 
 
+# Names of the subjects that the sheet brings.
+IN_SHEET = set()
+
+
 def add_subject_sheet():
     """Take the subjects of the sheet, where one is named, to those of config.yaml."""
     sheet, inline = config.get("subject_sheet"), config.setdefault("subjects", {})
@@ -73,6 +77,17 @@ def add_subject_sheet():
             f"subjects/{twice[0]} is in the subject_sheet {sheet} too; give each person one place"
         )
     config["subjects"] = inline | listed
+    IN_SHEET.update(listed)
+
+
+def shown_key(*keys):
+    """A key as the user finds it: its path in the configuration, or row and column of the subject sheet."""
+    name = keys[1] if keys[:1] == ("subjects",) and len(keys) > 1 else None
+    if name not in IN_SHEET:
+        return "/".join(map(str, keys))
+    sheet = config["subject_sheet"]
+    place = place_in_sheet(Path(sheet).expanduser(), name, *keys[2:3])
+    return f"subject_sheet {sheet}, {place}"
 
 
 def check_command_line():
@@ -98,7 +113,7 @@ def values_in(node, key=""):
 
 def config_sentence(error):
     """One sentence for a jsonschema error: which key, what it is, what it must be."""
-    key = str(PurePosixPath(*map(str, error.absolute_path)))
+    key = shown_key(*error.absolute_path)
     about = error.schema.get("description", "").rstrip(".") if error.schema else ""
     meaning = f" ({about})" if about else ""
     value = json.dumps(error.instance, ensure_ascii=False, default=str)
@@ -107,11 +122,11 @@ def config_sentence(error):
         case "additionalProperties":
             known = error.schema["properties"]
             unknown = next(name for name in error.instance if name not in known)
-            place = str(PurePosixPath(key, unknown))
+            place = shown_key(*error.absolute_path, unknown)
             return f"unknown key {place}; the keys here are {', '.join(sorted(known))}"
         case "required":
             missing = next(name for name in wanted if name not in error.instance)
-            return f"the key {PurePosixPath(key, missing)} is missing"
+            return f"the key {shown_key(*error.absolute_path, missing)} is missing"
         case "type":
             return f"{key} is {value}, but must be of type {wanted}{meaning}"
         case "enum":
@@ -125,7 +140,10 @@ def config_sentence(error):
         case "multipleOf":
             return f"{key} is {value}, but must be a multiple of {wanted}{meaning}"
         case "pattern" | "not":
-            return f"{key} has the impossible name {value}{meaning}"
+            # The name itself is at fault: of a subject of the sheet its row is known.
+            named = shown_key(*error.absolute_path, error.instance)
+            place = named if error.instance in IN_SHEET else key
+            return f"{place} has the impossible name {value}{meaning}"
         case "minItems" | "minProperties" | "minLength":
             return f"{key} is empty{meaning}"
         case "uniqueItems":
@@ -138,7 +156,9 @@ def check_schema():
     """Refuse what the schema refuses, with one sentence; fill in the schema's defaults."""
     for key, value in values_in(config):
         if isinstance(value, float) and not math.isfinite(value):
-            refuse(f"{key} is {value}, but must be a finite number")
+            refuse(
+                f"{shown_key(*key.split('/'))} is {value}, but must be a finite number"
+            )
     schema = yaml.safe_load(SCHEMA.read_text())
     error = min(
         Draft202012Validator(schema).iter_errors(config),
@@ -227,7 +247,7 @@ def check_names():
         video = Path(subject["video"]).expanduser()
         if subject["video"] not in REGISTRY and not video.is_file():
             refuse(
-                f"subjects/{name}/video: there is no file {str(video)!r} and no asset of that name; "
+                f"{shown_key('subjects', name, 'video')}: there is no file {str(video)!r} and no asset of that name; "
                 "give the path of a clip, or the name of an asset of assets/registry.yaml"
             )
 

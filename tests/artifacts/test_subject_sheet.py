@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from artifacts.errors import InputError
-from artifacts.subject_sheet import COLUMNS, read_subject_sheet
+from artifacts.subject_sheet import COLUMNS, place_in_sheet, read_subject_sheet
 
 
 def written(folder, text, encoding="utf-8"):
@@ -50,6 +50,15 @@ def test_a_mistake_is_named_with_its_row(tmp_path, text, sentence):
         read_subject_sheet(path)
     assert sentence in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_the_place_of_a_value_is_that_of_the_table(tmp_path):
+    path = written(tmp_path, "clip\tname\trole\na.mp4\tanna\n\nb.mp4\tbob\tboss\n")
+    assert place_in_sheet(path, "anna", "video") == "row 2, column clip"
+    assert place_in_sheet(path, "bob", "role") == "row 4, column role"
+    assert place_in_sheet(path, "bob") == "row 4"
+    with pytest.raises(InputError, match="has no subject 'cid'"):
+        place_in_sheet(path, "cid")
 
 
 def test_files_that_are_no_table(tmp_path):

@@ -117,6 +117,26 @@ def test_the_records_read_the_sheet_and_every_configuration(planned, new_project
     assert "error: config: subjects cannot be given with --config" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ("bob\tnone.mp4", "column clip: there is no file 'none.mp4'"),
+        (f"bob\t{CLIP}\tboss", 'column role is "boss", but must be one of avatar, driver'),
+        (f"bob\t{CLIP}\t\t\t\t-1", "column duration_s is -1.0, but must be at least 0"),
+        (f"bob\t{CLIP}\t\t\t\tnan", "column duration_s is nan, but must be a finite number"),
+        (f"b ob\t{CLIP}", 'has the impossible name "b ob"'),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_row_and_column(
+    new_project: Callable[..., Project], row: str, sentence: str
+):
+    done = with_sheet(new_project(), f"anna\t{CLIP}", "", row).run("--dry-run")
+    assert done.returncode != 0
+    where = "error: config: subject_sheet my people.tsv, row 4"
+    assert where in done.stdout
+    assert sentence in done.stdout.split(where)[1].splitlines()[0]
+
+
 def test_nobody_has_two_places(new_project: Callable[..., Project]):
     done = with_sheet(new_project(), f"toy\t{CLIP}").run("--dry-run")
     assert done.returncode != 0
