@@ -30,7 +30,7 @@ from evaluation.report_pictures import (
 )
 from evaluation.report_plots import Curve, plot_curves, plot_losses
 from evaluation.report_videos import Comparison, Film, comparison_film, film_of_renders
-from evaluation.tables import significant_decimals
+from evaluation.tables import format_gain
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
 from head_geometry.images import resize_points
@@ -175,9 +175,7 @@ def make_gains(scored: dict[str, ScoredRender]) -> list[Gain]:
         for model, value, low, high in zip(
             *(rows[name] for name in ("model", "value", "ci_low", "ci_high")), strict=True
         ):
-            digits = significant_decimals(value)
-            text = f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
-            text += " (not significant)" if low <= 0 <= high else ""
+            text = format_gain(value, low, high)
             gains.append(Gain(model, baseline, metric, text, "" if unit == "1" else unit))
     return gains
 

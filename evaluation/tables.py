@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -64,18 +64,18 @@ class Options:
     refused."""
 
 
-def format_value(value: float, low: float, high: float) -> str:
-    """A number to about four digits, with its interval where it has one; an em dash where there is none."""
+def format_value(value: float, low: float, high: float, sign: Literal["", "+"] = "") -> str:
+    """A number to about four digits, with its interval where it has one; an em dash where there is none; "+" as ``sign`` shows all signs."""
     if np.isnan(value):
         return "—"
-    digits = significant_decimals(value)
-    text = f"{value:.{digits}f}"
-    return text if np.isnan(low) else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+    digits = f"{sign}.{significant_decimals(value)}f"
+    text = format(value, digits)
+    return text if np.isnan(low) else f"{text} [{low:{digits}}, {high:{digits}}]"
 
 
 def format_gain(value: float, low: float, high: float) -> str:
     """A difference with its interval; "n.s." where the interval holds 0: it may be chance."""
-    return format_value(value, low, high) + (" n.s." if low <= 0 <= high else "")
+    return format_value(value, low, high, "+") + (" n.s." if low <= 0 <= high else "")
 
 
 def significant_decimals(value: float) -> int:

@@ -16,7 +16,7 @@ from evaluation.aggregate import (
     read_scores,
 )
 from evaluation.missing import CLIP_STEPS, MODEL_STEPS, are_outdated, why_missing
-from evaluation.tables import Options, format_value, main
+from evaluation.tables import Options, format_gain, format_value, main
 
 PSNR = {("ann", "base"): 20.0, ("ann", "new"): 23.0, ("bob", "base"): 15.0, ("bob", "new"): 16.0}
 
@@ -143,7 +143,7 @@ def test_paired_differences_are_sharper_than_the_scores_themselves(scores, table
     psnr = row(table, "ann", "new", "psnr_person")
     assert psnr["ci_high"] - psnr["ci_low"] > 0.5
     assert "## Difference from base" in page
-    assert "3.000 [3.000, 3.000]" in page
+    assert "+3.000 [+3.000, +3.000]" in page
 
 
 def test_the_page_marks_the_best_model_and_explains_every_metric(tables):
@@ -270,9 +270,14 @@ def test_what_may_be_chance_says_so(tmp_path):
     of = gains(people)
     assert "n.s." not in of["a", "new"].split("|")[3]
     assert "n.s." in of["a", "odd"].split("|")[3]
-    assert "3.250 [" in of[MEAN_SUBJECT, "new"]
+    assert "+3.250 [+" in of[MEAN_SUBJECT, "new"]
     # Five may have one sign by chance.
     assert (MEAN_SUBJECT, "new") not in gains(people[:5])
+
+
+def test_a_gain_has_its_sign_and_says_what_may_be_chance():
+    assert format_gain(0.5, 0.25, 0.75) == "+0.5000 [+0.2500, +0.7500]"
+    assert format_gain(-0.5, -1.0, 0.0) == "-0.5000 [-1.0000, +0.0000] n.s."
 
 
 def test_values_show_four_digits():
