@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -56,14 +57,17 @@ def claim_gpu(names: tuple[str, ...]) -> int:
         Its place among the names.
 
     Raises:
-        InputError: the folder of the claims belongs to somebody else.
+        InputError: the folder of the claims is none, or belongs to somebody else.
 
     Source: own.
     """
     folder = Path(tempfile.gettempdir()) / f"likeness-gpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise InputError(f"{folder} belongs to another user; set TMPDIR to a folder of your own")
+    with suppress(FileExistsError):  # a file or a link to nowhere, refused below
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+        raise InputError(
+            f"{folder} is no folder or belongs to another user; set TMPDIR to a folder of your own"
+        )
     for index, name in enumerate(names):
         file = (folder / name).open("ab")
         try:

@@ -60,6 +60,17 @@ def test_claims_in_a_folder_of_somebody_else_are_refused(folder):
         devices.claim_gpu(NAMES)
 
 
+def test_a_file_or_a_link_to_nowhere_in_the_place_of_the_claims_is_refused(folder):
+    place = folder / f"likeness-gpus-{devices.os.getuid()}"
+    place.write_text("not a folder")
+    with pytest.raises(InputError, match="is no folder or belongs to another user; set TMPDIR"):
+        devices.claim_gpu(NAMES)
+    place.unlink()
+    place.symlink_to(folder / "nowhere")
+    with pytest.raises(InputError, match="is no folder or belongs to another user; set TMPDIR"):
+        devices.claim_gpu(NAMES)
+
+
 def test_of_several_gpus_a_free_one_is_taken_and_of_one_that(folder, monkeypatch):
     class Properties:
         def __init__(self, uuid):
