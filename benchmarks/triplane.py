@@ -21,12 +21,12 @@ from torch import Tensor
 
 from artifacts.step import run_step
 from avatar_models.device import (
-    available_cores,
     choose_device,
     describe_device,
     peak_memory_bytes,
     synchronise,
 )
+from avatar_models.parallel import all_cores
 from avatar_models.triplane.generator import TriPlaneGenerator
 from avatar_models.triplane.layout import Layout
 
@@ -48,20 +48,18 @@ class Options:
 
 
 @contextmanager
-def computed_plainly() -> Iterator[None]:
+def computed_plainly(device: torch.device) -> Iterator[None]:
     """Layers as a whole, operations on all cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(available_cores())
     one_by_one: Callable[..., list[object]] = lambda function, parts, device: [  # noqa: E731
         function(part) for part in parts
     ]
     with (
+        all_cores(device),
         patch("avatar_models.triplane.layers.can_be_cut", lambda *_: False),
         patch("avatar_models.triplane.volume.map_parts", one_by_one),
         patch("avatar_models.triplane.volume._RAYS_AT_ONCE", 128 * 128),
     ):
         yield
-    torch.set_num_threads(before)
 
 
 def time_parts(
@@ -101,7 +99,7 @@ def main(options: Options) -> None:
     found: dict[str, list[dict[str, float]]] = {"plain": [], "ours": []}
     pictures: dict[str, Tensor] = {}
     for _ in range(options.repeats + 1):
-        with computed_plainly():
+        with computed_plainly(device):
             seconds, pictures["plain"] = time_parts(generator, latents, label)
             found["plain"].append(seconds)
         seconds, pictures["ours"] = time_parts(generator, latents, label)

@@ -19,7 +19,7 @@ def test_both_ways_draw_the_same_picture():
     generator = TriPlaneGenerator(layout).requires_grad_(False)
     latents, label = torch.randn(1, layout.n_latents, layout.w_dim), torch.tensor([_LABEL])
     with torch.inference_mode():
-        with computed_plainly():
+        with computed_plainly(label.device):
             _, plain = time_parts(generator, latents, label)
         seconds, ours = time_parts(generator, latents, label)
     assert set(seconds) == {"planes", "volume rendering", "super-resolution", "picture"}
