@@ -5,7 +5,7 @@ A published number is never written like a measured one: its row says so, and it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from artifacts.errors import InputError
 from artifacts.step import run_step
 from artifacts.store import read_provenance
 from artifacts.text_files import write_whole
 from evaluation.aggregate import MEAN_SUBJECT, names_in, read_score_table, rows_where
 from evaluation.metric_names import metric_info
-from evaluation.metrics.uncertainty import bootstrap_subjects
+from evaluation.metrics.uncertainty import Interval, bootstrap_subjects
+from evaluation.pooled import is_pooled, pooled_fid
 from evaluation.table_spec import PROTOCOL, Column, ModelRow, TableSpec, read_table_spec
 from evaluation.tables import format_value
 
@@ -69,35 +71,60 @@ class Cell:
     written: str = ""
 
 
-def measured_cell(row: ModelRow, column: Column, scores: pd.DataFrame, seed: int) -> Cell:
+def subjects_of(column: Column, known: Sequence[str]) -> list[str]:
+    """Whose values a column holds: those it names, of a name with a star at its end all that begin so; all where it names none."""
+    wanted: list[str] = []
+    for name in column.subjects:
+        alike = [other for other in known if other.startswith(name[:-1])]
+        wanted += alike if name.endswith("*") and alike else [name]
+    return list(dict.fromkeys(wanted)) or list(known)
+
+
+def measured_cell(
+    row: ModelRow, column: Column, scores: pd.DataFrame, results: Path, seed: int
+) -> Cell:
     """A cell of a measured row: one subject's value, or the mean over several."""
-
-    def without(note: str) -> Cell:
-        return Cell(row.name, MEASURED, column.name, np.nan, note=note)
-
-    if not column.metric:
-        return without("nothing alike is measured here")
-    own = rows_where(rows_where(scores, "model", row.model), "metric", column.metric)
     known = [name for name in names_in(scores, "subject") if name != MEAN_SUBJECT]
-    wanted = column.subjects or tuple(known)
+    wanted = subjects_of(column, known)
+    note = _why_not(row, column, scores, [name for name in wanted if name not in known])
+    interval = Interval(np.nan, np.nan, np.nan)
+    if not note and is_pooled(column.metric):
+        try:
+            value = pooled_fid(results, wanted, row.model, column.metric)
+            interval = Interval(value, np.nan, np.nan)
+        except InputError as error:
+            note = f"{column.metric}: {error}"
+    elif not note:
+        interval, note = _mean(row, column, scores, wanted, seed)
+    return Cell(row.name, MEASURED, column.name, interval.mean, interval.low, interval.high, note)
+
+
+def _why_not(row: ModelRow, column: Column, scores: pd.DataFrame, absent: Sequence[str]) -> str:
+    """Why a cell cannot be filled whatever the scores hold; empty where it can."""
+    if not column.metric:
+        return "nothing alike is measured here"
     if row.model not in names_in(scores, "model"):
-        return without(f"no model {row.model} in the scores")
-    absent = [name for name in wanted if name not in known]
-    if absent:
-        return without(f"no subject {', '.join(absent)} in the scores")
+        return f"no model {row.model} in the scores"
+    return f"no subject {', '.join(absent)} in the scores" if absent else ""
+
+
+def _mean(
+    row: ModelRow, column: Column, scores: pd.DataFrame, wanted: Sequence[str], seed: int
+) -> tuple[Interval, str]:
+    """The value of one subject, or the mean over several, and why there is none."""
+    own = rows_where(rows_where(scores, "model", row.model), "metric", column.metric)
     chosen = rows_where(own, "subject", *wanted)
     values = chosen["value"].to_numpy(np.float64)
     if len(values) < len(wanted) or np.isnan(values).any():
         reasons = [note for note in names_in(chosen, "note") if note] or ["it is not measured"]
-        return without(f"{column.metric}: {reasons[0].removeprefix('missing: ')}")
+        note = f"{column.metric}: {reasons[0].removeprefix('missing: ')}"
+        return Interval(np.nan, np.nan, np.nan), note
     if len(values) == 1:
-        low, high = (float(value) for value in chosen.iloc[0][["ci_low", "ci_high"]])
-        return Cell(row.name, MEASURED, column.name, float(values[0]), low, high)
-    mean = bootstrap_subjects(values, seed)
-    return Cell(row.name, MEASURED, column.name, mean.mean, mean.low, mean.high)
+        return Interval(*map(float, chosen.iloc[0][["value", "ci_low", "ci_high"]])), ""
+    return bootstrap_subjects(values, seed), ""
 
 
-def cells_of(spec: TableSpec, scores: pd.DataFrame, seed: int) -> list[Cell]:
+def cells_of(spec: TableSpec, scores: pd.DataFrame, results: Path, seed: int) -> list[Cell]:
     """All cells, published rows first, as papers have them."""
     cells = [
         Cell(row.name, PUBLISHED, column.name, float(text or "nan"), written=text or "")
@@ -105,7 +132,9 @@ def cells_of(spec: TableSpec, scores: pd.DataFrame, seed: int) -> list[Cell]:
         for column, text in zip(spec.columns, row.values, strict=True)
     ]
     return cells + [
-        measured_cell(row, column, scores, seed) for row in spec.rows for column in spec.columns
+        measured_cell(row, column, scores, results, seed)
+        for row in spec.rows
+        for column in spec.columns
     ]
 
 
@@ -126,7 +155,7 @@ def footnotes(spec: TableSpec, cells: list[Cell], results: Path, scores: pd.Data
             f"Rows marked {PUBLISHED} are quoted from {spec.source}, and were not measured here."
         )
     known = [name for name in names_in(scores, "subject") if name != MEAN_SUBJECT]
-    subjects = dict.fromkeys(n for column in spec.columns for n in (column.subjects or known))
+    subjects = dict.fromkeys(n for column in spec.columns for n in subjects_of(column, known))
     for row in spec.rows:
         ways: dict[str, list[str]] = {}
         for subject in subjects:
@@ -227,7 +256,7 @@ def main(options: Options) -> None:
     """
     spec = read_table_spec(options.spec)
     scores = read_score_table(options.scores)
-    cells = cells_of(spec, scores, options.seed)
+    cells = cells_of(spec, scores, options.results, options.seed)
     notes = footnotes(spec, cells, options.results, scores)
     names = ["row", "origin", "column", "value", "ci_low", "ci_high", "note", "written"]
     table = pd.DataFrame([list(vars(cell).values()) for cell in cells], columns=pd.Index(names))

@@ -183,6 +183,16 @@ def _add_cross_metrics() -> None:
 
 
 _add_cross_metrics()
+# Of several people together; only declared tables have them.
+POOLED = ("fid_person_pooled", "cross_fid_person_pooled")
+_OTHERS |= {
+    name: (
+        "1",
+        "lower",
+        f"as {name.removesuffix('_pooled')}, of the frames of all these people together",
+    )
+    for name in POOLED
+}
 
 
 def metric_info(name: str) -> MetricInfo:

@@ -27,7 +27,8 @@ class Column:
     Attributes:
         name: Heading.
         metric: A metric of the scores; "" where this project measures nothing alike.
-        subjects: Whose values; of several the mean over subjects. Empty for all subjects of the scores.
+        subjects: Whose values; of several the mean over subjects. "x_*" stands for all whose names begin with "x_"; empty
+            for all subjects of the scores.
     """
 
     name: str

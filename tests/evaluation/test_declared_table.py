@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 from artifacts.errors import InputError
-from artifacts.kinds import AVATAR
+from artifacts.kinds import AVATAR, PICTURE_FEATURES, SCORES
+from artifacts.store import write_artifact
 from evaluation.aggregate import COLUMNS, MEAN_SUBJECT
-from evaluation.declared_table import Options, latex, main
+from evaluation.declared_table import Options, latex, main, measured_cell, subjects_of
 from evaluation.metric_names import metric_info
-from evaluation.table_spec import read_table_spec
+from evaluation.pooled import pooled_fid
+from evaluation.table_spec import Column, ModelRow, read_table_spec
 
 PAPER = sorted(Path(__file__).resolve().parents[2].glob("evaluation/paper/*.yaml"))
 SPEC = {
@@ -207,3 +209,63 @@ def test_published_numbers_are_those_of_the_papers():
     assert one["Ours-D"][:3] == ("0.144", "0.864", "21.92")
     two = {row.name: row.values for row in specs["monoavatar_2"].published}
     assert two["Ours-C"] == ("0.1417", "0.1457", "0.1383", "0.1550")
+
+
+def write_features(path, rows):
+    arrays = {
+        "image_size": np.array([64, 64], np.int32),
+        "inception": np.asarray(rows, np.float32),
+        "identity": np.zeros((len(rows), 0), np.float32),
+        "identity_valid": np.zeros(len(rows), bool),
+    }
+    write_artifact(path, PICTURE_FEATURES, arrays, {"step": "tests", "options": {}})
+
+
+def two_people(folder, exchanged=False):
+    """Two people far from each other; each is rendered as filmed, or as the other was."""
+    generator = np.random.default_rng(0)
+    for number, name in enumerate(("x_1", "x_2")):
+        filmed = generator.standard_normal((20, 3)) + 10 * number
+        write_features(folder / name / "picture_features.h5", filmed)
+        rendered = filmed[12:] + (10 * (-1) ** number if exchanged else 0)
+        write_features(folder / name / "m" / "render_self_features.h5", rendered)
+        write_features(folder / name / "m" / "cross" / "other" / "features.h5", filmed)
+        empty = {k: np.zeros(0, "U1") for k in SCORES.arrays if SCORES.arrays[k].dtype == "str"}
+        scores = {
+            "frame_value": np.zeros((0, 8), np.float32),
+            "frame_valid": np.zeros((0, 8), bool),
+            "driver_frame": np.arange(12, 20, dtype=np.int32),
+            "clip_value": np.zeros(0),
+        }
+        write_artifact(
+            folder / name / "m" / "scores.h5", SCORES, {**empty, **scores}, {"step": "tests"}
+        )
+
+
+def test_fid_of_several_people_is_of_their_frames_together(tmp_path):
+    two_people(tmp_path, exchanged=True)
+    pooled = pooled_fid(tmp_path, ["x_1", "x_2"], "m", "fid_person_pooled")
+    alone = [pooled_fid(tmp_path, [name], "m", "fid_person_pooled") for name in ("x_1", "x_2")]
+    np.testing.assert_allclose(alone, 3 * 10**2, rtol=1e-4)
+    # Together they are the two people again.
+    assert pooled < 3
+    crossed = pooled_fid(tmp_path, ["x_1", "x_2"], "m", "cross_fid_person_pooled")
+    assert crossed == pytest.approx(0, abs=1e-3)
+
+
+def test_a_star_takes_all_whose_names_begin_so_and_a_pooled_fid_stands_in_the_table(tmp_path):
+    two_people(tmp_path)
+    scores = pd.DataFrame(
+        [scores_row(name, "m", "psnr_person", 30.0) for name in ("x_1", "x_2", "y")]
+    )
+    row, stars = ModelRow("ours", "m"), ("x_*",)
+    column = Column("PSNR", "psnr_person", stars)
+    assert subjects_of(column, ["x_1", "x_2", "y"]) == ["x_1", "x_2"]
+    assert measured_cell(row, column, scores, tmp_path, 0).value == 30
+    fid = measured_cell(row, Column("FID", "fid_person_pooled", stars), scores, tmp_path, 0)
+    assert fid.value == pytest.approx(0, abs=1e-3)
+    lacking = measured_cell(row, Column("FID", "fid_person_pooled", ("y",)), scores, tmp_path, 0)
+    assert np.isnan(lacking.value)
+    assert "picture_features.h5" in lacking.note
+    none = measured_cell(row, Column("PSNR", "psnr_person", ("z_*",)), scores, tmp_path, 0)
+    assert none.note == "no subject z_* in the scores"
