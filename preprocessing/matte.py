@@ -64,8 +64,11 @@ def face_boxes(
         valid: False where there are none.
         image_size: Width, height of the frames in pixels.
     """
-    known = np.nonzero(valid)[0]
-    nearest = known[np.abs(np.arange(len(valid))[:, None] - known).argmin(axis=1)]
+    known, index = np.nonzero(valid)[0], np.arange(len(valid))
+    after = np.searchsorted(known, index).clip(max=len(known) - 1)
+    before = (after - 1).clip(min=0)
+    is_before = index - known[before] <= known[after] - index
+    nearest = known[np.where(is_before, before, after)]
     boxes = np.concatenate([points[..., :2].min(axis=1), points[..., :2].max(axis=1)], axis=1)
     scale = MASK_SIZE / np.tile(np.array(image_size, np.float64), 2)
     return (boxes[nearest] + 0.5) * scale - 0.5

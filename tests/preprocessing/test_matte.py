@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from clips import paste, person, person_frames
@@ -200,6 +202,21 @@ def test_boxes_of_frames_without_a_face_come_from_the_nearest():
     valid = np.array([False, True, False, False, True])
     boxes = face_boxes(points, valid, (512, 512))
     np.testing.assert_allclose(boxes[:, 0], [49.75, 49.75, 49.75, 99.75, 99.75])
+
+
+def test_boxes_of_a_long_clip_take_little_memory():
+    frames = 20_000
+    points = np.zeros((frames, 1, 3), np.float32)
+    points[:, 0, 0] = np.arange(frames)
+    valid = np.arange(frames) % 100 < 49
+    tracemalloc.start()
+    boxes = face_boxes(points, valid, (256, 256))
+    peak_mb = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    # A table of frames against frames would be 1600 MB.
+    assert peak_mb < 20
+    # Of two frames equally near, the earlier one.
+    np.testing.assert_allclose(boxes[[48, 60, 74, 75, 99], 0], [48, 48, 48, 100, 100])
 
 
 def test_someone_else_in_the_picture_is_dropped(segmenter_path, tmp_path):
