@@ -161,7 +161,7 @@ def read_landmarks(
     )
     found = landmark_set_of(landmarks["points"].shape[1], options.landmarks)
     model = weigh(make_landmark_model(head, settings.identities, found), settings)
-    points = landmarks["points"][..., :2].astype(np.float64)
+    points = landmarks["points"][..., :2]
     seen = observe(model, points, landmarks["valid"], centre, settings)
     corners = np.where(landmarks["valid"], eye_corner_distance_px(points, found), 1.0)
     return ClipLandmarks(model, seen, torch.from_numpy(corners), focal_px)
@@ -176,7 +176,7 @@ def fit_clip(
         InputError: frames or mattes are missing or belong to other landmarks.
     """
     clip = read_landmarks(options, head, landmarks, settings)
-    model, points = clip.model, landmarks["points"][..., :2].astype(np.float64)
+    model, points = clip.model, landmarks["points"][..., :2]
     state, seen = fit_believed(clip, clip.seen, settings)
     offset, own = np.zeros((len(head.template), 3), np.float32), np.zeros((0, 0, 3), np.float32)
     if options.frames is None or options.matte is None:
@@ -259,7 +259,7 @@ def fit_render(
         log_focal=torch.log(intrinsics[0, 0]),
         offset=torch.from_numpy(held["landmark_offset"]).double()[model.index],
     )
-    points = landmarks["points"][..., :2].astype(np.float64)
+    points = landmarks["points"][..., :2]
     seen = observe(model, points, landmarks["valid"], intrinsics[:2, 2], settings)
     state = fit_frames(NormalBuilder(model), subject, seen, settings)
     fit = describe_fit(head, model, state, seen, points)

@@ -15,6 +15,7 @@ from preprocessing.fitting.landmarks import eye_corner_distance_px
 from preprocessing.fitting.model import (
     FitState,
     LandmarkModel,
+    head_rotation,
     pose_points,
     turn_axis_angle,
 )
@@ -24,6 +25,8 @@ from preprocessing.fitting.start import bridge_gaps, choose_keyframes, start_sta
 
 # Median acceleration of the middle of the face in clips of people who talk to a camera, metre/frame².
 _USUAL_ACCELERATION_M = 0.0008
+# Frames whose points are placed at a time.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,8 @@ def observe(
     settings: FitSettings,
 ) -> Observations:
     """Detected points in the solver's terms."""
-    unit = float(np.median(eye_corner_distance_px(points[valid], model.landmarks)))
-    chosen = torch.from_numpy(points.astype(np.float64))[:, model.index]
+    unit = float(np.median(eye_corner_distance_px(points, model.landmarks)[valid]))
+    chosen = torch.from_numpy(points[:, model.index.numpy()].astype(np.float64))
     chosen[~torch.from_numpy(valid)] = 0
     return Observations(
         points=chosen,
@@ -286,8 +289,13 @@ def landmark_nme(
     model: LandmarkModel, state: FitState, seen: Observations, corner_px: Float[Tensor, " frame"]
 ) -> Float[Tensor, " frame"]:
     """Mean distance of the compared points over the outer-eye-corner distance; 0 where not valid."""
-    pixels = project_points(pose_points(model, state).camera, state.log_focal, seen.centre)
-    distance = torch.linalg.vector_norm(pixels - seen.points, dim=-1).mean(1)
+    found = []
+    # All points of a frame and what they are made of are 80 kB: not those of a long clip at once.
+    for part in torch.arange(len(state.frame)).split(_AT_ONCE):
+        camera = pose_points(model, state.select(part)).camera
+        pixels = project_points(camera, state.log_focal, seen.centre)
+        found.append(torch.linalg.vector_norm(pixels - seen.points[part], dim=-1).mean(1))
+    distance = torch.cat(found)
     return torch.where(seen.valid, distance / corner_px, torch.zeros_like(distance))
 
 
@@ -306,7 +314,7 @@ def describe_fit(
     for turn in model.turns:
         joint_rotation[:, turn.joint] = turn_axis_angle(turn, angles)
     matrix = torch.eye(4, dtype=torch.float64).repeat(frames, 1, 1)
-    matrix[:, :3, :3] = pose_points(model, state).rotation
+    matrix[:, :3, :3] = head_rotation(state)
     matrix[:, :3, 3] = state.frame[:, -3:]
     focal = float(torch.exp(state.log_focal))
     x, y = seen.centre.tolist()

@@ -37,5 +37,5 @@ def eye_corner_distance_px(
     points: Float[np.ndarray, "frame landmark axis"], landmarks: LandmarkSet
 ) -> Float[np.ndarray, " frame"]:
     """Distance in the image between the outer eye corners of each frame, pixels."""
-    right, left = (points[:, corner, :2] for corner in landmarks.eye_corners)
+    right, left = (points[:, corner, :2].astype(np.float64) for corner in landmarks.eye_corners)
     return np.linalg.norm(right - left, axis=1)

@@ -243,6 +243,11 @@ def left_jacobian(axis_angle: Float[Tensor, "frame 3"]) -> Float[Tensor, "frame 
     return one + first * cross + second * (cross @ cross)
 
 
+def head_rotation(state: FitState) -> Float[Tensor, "frame 3 3"]:
+    """Rotation from head axes to camera axes of every frame."""
+    return matrix_from_axis_angle(state.frame[:, -6:-3]) @ FRONTAL.to(state.frame)
+
+
 def pose_points(model: LandmarkModel, state: FitState) -> Posed:
     """Place the compared points of every frame."""
     n_expression = model.expressions
@@ -258,6 +263,6 @@ def pose_points(model: LandmarkModel, state: FitState) -> Posed:
         turned = arm @ matrix_from_axis_angle(turn_axis_angle(turn, angles)).mT
         head[:, turn.rows] += turned - arm
         turned_arms.append(turned)
-    rotation = matrix_from_axis_angle(state.frame[:, -6:-3]) @ FRONTAL.to(state.frame)
+    rotation = head_rotation(state)
     camera = head @ rotation.mT + state.frame[:, None, -3:]
     return Posed(rotation, head, camera, tuple(turned_arms))

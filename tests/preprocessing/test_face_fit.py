@@ -13,6 +13,7 @@ from artifacts.store import read_artifact, write_artifact
 from head_geometry.cameras import project
 from head_geometry.rotations import matrix_from_axis_angle
 from preprocessing import face_fit
+from preprocessing.fitting import clip
 from preprocessing.fitting.clip import (
     FitSettings,
     FittedFrames,
@@ -246,6 +247,18 @@ def test_windows_of_a_long_clip_agree_with_one_solve(model, truth):
     whole = fit_frames(NormalBuilder(model), subject, seen, SETTINGS)
     parts = fit_frames(NormalBuilder(model), subject, seen, replace(SETTINGS, window=40))
     assert float((whole.frame[:, -6:-3] - parts.frame[:, -6:-3]).abs().max()) < 1e-3
+
+
+def test_a_long_clip_is_described_in_pieces(head, model, truth, fitted, monkeypatch):
+    valid = np.arange(FRAMES_IN_CLIP) % 7 > 0
+    seen = observe(model, truth.points, valid, torch.tensor(CENTRE), SETTINGS)
+    state, points = fitted[1], truth.points
+    whole = describe_fit(head, model, state, seen, points)
+    monkeypatch.setattr(clip, "_AT_ONCE", 40)
+    pieces = describe_fit(head, model, state, seen, points)
+    np.testing.assert_allclose(pieces.nme, whole.nme, rtol=1e-12)
+    assert (pieces.nme[valid] > 0).all()
+    assert (pieces.nme[~valid] == 0).all()
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
