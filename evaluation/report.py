@@ -1,12 +1,13 @@
-"""Step: one self-contained page with films, pictures, plots, scores, provenance and licences.
+"""Step: one self-contained page with films, pictures, plots, scores, provenance and licences; of many subjects one page each.
 
-Everything is embedded: the page opens from a folder, without a network.
+Everything is embedded: the pages open from a folder, without a network.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +22,21 @@ from evaluation.metric_names import REGIONS, metric_info, sort_key
 from evaluation.records import Records, read_records
 from evaluation.report_files import find_head_models, find_subject
 from evaluation.report_page import library_versions, page_environment
-from evaluation.report_pictures import encode
+from evaluation.report_pictures import Picture, encode, thumbnail
 from evaluation.report_subject import SubjectSection, make_section
-from evaluation.report_tables import markdown_to_html, missing_notes, score_table
+from evaluation.report_tables import (
+    ScoreTable,
+    markdown_to_html,
+    missing_notes,
+    overview,
+    score_table,
+)
 from head_geometry.head_model import HeadModel
 
 # Below the results folder.
 RECORDS = "records.json"
+# Width of the small contact sheets that lead to the subjects' pages.
+THUMBNAIL_PX = 320
 LOGGER = logging.getLogger(__name__)
 
 
@@ -52,60 +61,105 @@ class Options:
     """Configuration file to show."""
     max_video_s: float = 12.0
     """Longest film, seconds; a longer render shows its beginning."""
+    subject_pages: bool = False
+    """Give each subject a page of its own beside this one, subject_<subject>.html; this one then shows the tables and a small
+    contact sheet of each."""
 
 
-def make_page(
-    options: Options,
-    table: pd.DataFrame,
-    sections: list[SubjectSection],
-    records: Records,
+@dataclass(frozen=True)
+class Report:
+    """What all pages draw from: names and places, the long score table, provenance and consents."""
+
+    options: Options
+    table: pd.DataFrame
+    records: Records
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """Subject to its page beside the index; none where the index shows everything."""
+        names = self.options.subjects if self.options.subject_pages else ()
+        return {name: f"subject_{name}.html" for name in names}
+
+    def fit_page(self, subject: str) -> str:
+        """The page of ``evaluation.fit_report`` beside the report; empty where there is none."""
+        name = f"fit_{subject}.html"
+        return name if (self.options.out.parent / name).is_file() else ""
+
+    def scores(self, subject: str) -> ScoreTable:
+        """Scores of a subject, or of the mean."""
+        return score_table(self.table, subject, self.options.models)
+
+
+def index_page(
+    report: Report, sections: Sequence[SubjectSection], thumbnails: Mapping[str, Picture]
 ) -> str:
-    """The page as HTML.
+    """The page of all as HTML.
 
     Args:
-        options: Names to show, and where configuration and licences are.
-        table: Long score table.
-        sections: What to show of each subject.
-        records: Provenance, licences and consents of the run.
+        report: What the pages draw from.
+        sections: What to show of each subject; none where each has a page of its own.
+        thumbnails: Subject to a small contact sheet that leads to its page, in the other case.
     """
-    environment = page_environment()
+    options, table, records = report.options, report.table, report.records
     names = sorted(table["metric"].unique(), key=sort_key)
     licences = options.results / "licences.md"
-    origins = {name: record.files for name, record in records.subjects.items()}
-    origins = {"all subjects": records.shared_files, **origins}
-    shown = [*options.subjects]
-    if len(shown) > 1 and MEAN_SUBJECT in set(table["subject"]):
-        shown.append(MEAN_SUBJECT)
-    return environment.get_template("report.html").render(
-        split=" and ".join(name for name in table["split"].unique() if name != SEVERAL),
-        models=options.models,
-        sections=sections,
-        scores={name: score_table(table, name, options.models) for name in shown},
-        mean_subject=MEAN_SUBJECT if MEAN_SUBJECT in shown else "",
-        missing=missing_notes(table),
-        definitions={name: metric_info(name) for name in names},
-        regions=REGIONS,
-        people=records.subjects,
-        records=records,
-        records_link=os.path.relpath(options.results / RECORDS, options.out.parent),
-        origins=origins,
-        versions=library_versions([origin for found in origins.values() for origin in found]),
-        fit_pages=fit_pages(options.out.parent, options.subjects),
-        config=options.config.read_text(encoding="utf-8") if options.config else "",
-        licences=Markup(  # noqa: S704  # escaped by markdown_to_html
-            markdown_to_html(licences.read_text(encoding="utf-8")) if licences.is_file() else ""
-        ),
+    has_mean = len(options.subjects) > 1 and MEAN_SUBJECT in set(table["subject"])
+    shown = [section.name for section in sections] + [MEAN_SUBJECT] * has_mean
+    origins = {"all subjects": records.shared_files}
+    origins |= {
+        name: record.files for name, record in records.subjects.items() if name not in report.pages
+    }
+    return (
+        page_environment()
+        .get_template("report.html")
+        .render(
+            whose=f"{len(thumbnails)} people" if thumbnails else ", ".join(options.subjects),
+            split=" and ".join(name for name in table["split"].unique() if name != SEVERAL),
+            models=options.models,
+            sections=sections,
+            thumbnails=thumbnails,
+            pages=report.pages,
+            overview=overview({name: report.scores(name) for name in thumbnails}),
+            scores={name: report.scores(name) for name in shown},
+            mean_subject=MEAN_SUBJECT if has_mean else "",
+            missing=missing_notes(table),
+            definitions={name: metric_info(name) for name in names},
+            regions=REGIONS,
+            people=records.subjects,
+            records=records,
+            records_link=os.path.relpath(options.results / RECORDS, options.out.parent),
+            origins=origins,
+            versions=library_versions(origin for found in origins.values() for origin in found),
+            fit_pages={name: report.fit_page(name) for name in options.subjects},
+            config=options.config.read_text(encoding="utf-8") if options.config else "",
+            licences=Markup(  # noqa: S704  # escaped by markdown_to_html
+                markdown_to_html(licences.read_text(encoding="utf-8")) if licences.is_file() else ""
+            ),
+        )
     )
 
 
-def fit_pages(folder: Path, subjects: tuple[str, ...]) -> dict[str, str]:
-    """Subject to the page of ``evaluation.fit_report`` beside the report, where there is one."""
-    names = {subject: f"fit_{subject}.html" for subject in subjects}
-    return {subject: name for subject, name in names.items() if (folder / name).is_file()}
+def subject_page(report: Report, section: SubjectSection) -> str:
+    """The page of one subject as HTML."""
+    person = report.records.subjects[section.name]
+    return (
+        page_environment()
+        .get_template("subject_page.html")
+        .render(
+            section=section,
+            person=person,
+            models=report.options.models,
+            scores=report.scores(section.name),
+            fit_page=report.fit_page(section.name),
+            index=report.options.out.name,
+            restrictions=report.records.restrictions,
+            versions=library_versions(person.files),
+        )
+    )
 
 
 def main(options: Options) -> None:
-    """Make the page and the contact sheets.
+    """Make the pages and the contact sheets.
 
     Raises:
         InputError: a file that the report needs is missing or cannot be read.
@@ -132,13 +186,19 @@ def main(options: Options) -> None:
         if (path := options.results / name / "frames.h5").is_file()
     }
     sounds = {name: options.results / "drivers" / name / "frames.h5" for name in options.drivers}
-    sections = []
+    report = Report(options, table, records)
+    sections, thumbnails = [], {}
     for name, found in files.items():
         section = make_section(found, loaded[fitted[name]], drivers, sounds, options.max_video_s)
-        sections.append(section)
         write_whole(options.out.parent / f"contact_{name}.png", encode(section.contact, kind="png"))
+        if name in report.pages:
+            # One by one: the films of hundreds do not fit into the memory.
+            write_whole(options.out.parent / report.pages[name], subject_page(report, section))
+            thumbnails[name] = thumbnail(section.contact, THUMBNAIL_PX)
+        else:
+            sections.append(section)
         LOGGER.info("%s: pictures and films are made", name)
-    write_whole(options.out, make_page(options, table, sections, records))
+    write_whole(options.out, index_page(report, sections, thumbnails))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,13 @@ def resize(picture: Picture, side: int) -> Picture:
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
 
 
+def thumbnail(picture: Picture, width: int) -> Picture:
+    """A picture at a smaller width, of its own shape, for display only."""
+    small = Image.fromarray(picture)
+    small.thumbnail((width, picture.shape[0]), Image.Resampling.LANCZOS)
+    return np.asarray(small)
+
+
 def label_strip(texts: Sequence[str], side: int) -> Picture:
     """One strip of labels, one centred over each tile of a row."""
     width = len(texts) * side + (len(texts) - 1) * GAP_PX

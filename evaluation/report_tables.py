@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,32 @@ def score_table(table: pd.DataFrame, subject: str, models: tuple[str, ...]) -> S
             )
         )
     return ScoreTable(subject, models, tuple(rows))
+
+
+@dataclass(frozen=True)
+class OverviewRow:
+    """One metric of all subjects."""
+
+    metric: str
+    unit: str
+    arrow: str
+    definition: str
+    of_subjects: dict[str, TableRow]
+
+
+def overview(tables: Mapping[str, ScoreTable]) -> list[OverviewRow]:
+    """The metrics that a page shows first, each of all subjects that have it.
+
+    Args:
+        tables: Subject to its scores.
+    """
+    found: dict[str, OverviewRow] = {}
+    for subject, table in tables.items():
+        for row in table.rows:
+            if row.headline:
+                empty = OverviewRow(row.metric, row.unit, row.arrow, row.definition, {})
+                found.setdefault(row.metric, empty).of_subjects[subject] = row
+    return [found[metric] for metric in sorted(found, key=sort_key)]
 
 
 def _cell(of_metric: pd.DataFrame, model: str, best: bool) -> Cell:

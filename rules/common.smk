@@ -203,6 +203,15 @@ OWN_TABLES = [f"results/tables/{Path(path).stem}.tex" for path in config["tables
 FIT_PAGES = expand("results/report/fit_{subject}.html", subject=SUBJECTS)
 
 
+# The page of the report has the films of all; of more people than these, each has a page (measured: docs/subjects.md).
+MOST_ON_ONE_PAGE = 6
+SUBJECT_PAGES = [
+    f"results/report/subject_{name}.html"
+    for name in AVATAR_SUBJECTS
+    if len(AVATAR_SUBJECTS) > MOST_ON_ONE_PAGE
+]
+
+
 # Heads that a generative prior learns from (rules/prior.smk), drawn in shares, one per core.
 PRIOR_PEOPLE_PER_SHARD = 100
 PRIOR_SHARDS = range(-(-config["prior"]["people"] // PRIOR_PEOPLE_PER_SHARD))

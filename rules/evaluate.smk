@@ -160,7 +160,7 @@ rule fit_report:
 
 
 rule report:
-    """Show everything on one self-contained page: films, error maps, curves, tables, provenance."""
+    """Show everything on one self-contained page, or on one page per person: films, error maps, curves, tables, provenance."""
     input:
         RENDERS,
         NAVIGATIONS,
@@ -183,6 +183,7 @@ rule report:
             category="Report",
         ),
         contacts=expand("results/report/contact_{subject}.png", subject=AVATAR_SUBJECTS),
+        subjects=SUBJECT_PAGES,
     log:
         "results/logs/report.log",
     benchmark:
@@ -193,11 +194,12 @@ rule report:
     # Measured on 2 cores for the demo clip (100 frames, 128 px, tiny): 8 s, 568 MB.
     resources:
         mem_mb=growing(2000),
-        runtime=growing(30),
+        runtime=growing(30 + len(AVATAR_SUBJECTS)),
     params:
         subjects=AVATAR_SUBJECTS,
         drivers=[*ONLY_DRIVERS, *DRIVERS, *SOUNDS],
         models=MODELS,
+        pages=option_words({"subject_pages": bool(SUBJECT_PAGES)}),
         templates=file_digests("evaluation/templates"),
         code=code_digest("evaluation.report"),
     shell:
@@ -209,6 +211,7 @@ rule report:
         " --head-models {input.head_models:q}"
         " --config {input.config:q}"
         " --out {output.page:q}"
+        " {params.pages}"
         " > {log:q} 2>&1"
 
 

@@ -179,6 +179,38 @@ def test_the_page_on_the_fit_is_linked_where_there_is_one(copied):
     ]
 
 
+def test_each_subject_may_have_a_page_of_its_own(copied):
+    main(replace(copied, subject_pages=True))
+    folder = copied.out.parent
+    index = Page(copied.out.read_text(encoding="utf-8"))
+    words = " ".join(" ".join(index.words).split())
+    assert "Avatars of 2 people" in words
+    assert embedded(index, "video/mp4") == []
+    small = [Image.open(io.BytesIO(data)) for data in embedded(index, "image/jpeg")]
+    assert [picture.width for picture in small] == [320] * len(SUBJECTS)
+    for word in ("No commercial use, because of flame.pkl.", "form 17", "psnr_person", "24."):
+        assert word in words
+    # Provenance of a person is on the person's page; Cid has none.
+    assert "near/avatar.h5" not in words
+    assert "head_models/toy.h5" in words
+    assert index.open == []
+    for name, other in zip(SUBJECTS, reversed(SUBJECTS), strict=True):
+        # From the contact sheet, from the terms and from each table of scores.
+        assert index.links.count(f"subject_{name}.html") > 3
+        page = Page((folder / f"subject_{name}.html").read_text(encoding="utf-8"))
+        assert page.open == []
+        assert len(embedded(page, "video/mp4")) == 3
+        assert len(embedded(page, "image/jpeg")) == 2
+        assert set(page.links) == {"index.html", "#provenance"}
+        for address in page.addresses:
+            assert address.startswith(("data:", "#")), address[:80]
+        told = " ".join(" ".join(page.words).split())
+        assert f"{name}/near/avatar.h5" in told
+        assert f"{other}/near/avatar.h5" not in told
+        assert "No commercial use, because of flame.pkl." in told
+        assert (folder / f"contact_{name}.png").is_file()
+
+
 def test_models_that_rendered_other_frames_are_refused(copied):
     options = copied
     path = options.results / "ann/far/render_self.h5"

@@ -152,6 +152,19 @@ def test_a_new_subject_brings_its_own_jobs_alone(toy_run: Project, tmp_path: Pat
     assert "results/report/index.html" in others
 
 
+@pytest.mark.parametrize(("n_people", "has_pages"), [(6, False), (7, True)])
+def test_many_people_have_pages_of_their_own(
+    new_project: Callable[..., Project], n_people: int, has_pages: bool
+):
+    rows = [f"p{number}\t{CLIP}" for number in range(n_people)]
+    project = with_sheet(new_project(), *rows, subjects={}, models=["nearest_frame"])
+    done = project.run("--dry-run", "--printshellcmds", "results/report/index.html")
+    assert done.returncode == 0, done.stdout
+    assert ("results/report/subject_p3.html" in done.stdout) == has_pages
+    assert (" --subject-pages" in done.stdout) == has_pages
+    assert (" --no-subject-pages" in done.stdout) != has_pages
+
+
 def test_declared_tables_and_those_of_the_papers_are_planned(new_project: Callable[..., Project]):
     project = new_project(tables=["my tables/mine.yaml"])
     path = project.folder / "my tables/mine.yaml"
