@@ -19,7 +19,7 @@ from artifacts.store import open_artifact, read_artifact, write_artifact
 from evaluation.metric_names import CROSS
 from evaluation.score_features import score_features_of_cross
 from evaluation.score_frames import Scores, score_changes, score_fits, score_track
-from evaluation.scores import to_arrays
+from evaluation.scores import split_of, to_arrays
 from evaluation.tracks import FitTracks, read_tracks
 
 LOGGER = logging.getLogger(__name__)
@@ -76,12 +76,10 @@ def main(options: Options) -> None:
     score_fits(scores, render, driver)
     score_changes(scores, render, driver)
     score_features_of_cross(scores, options.features, train_frame)
-    write_artifact(
-        options.out,
-        SCORES,
-        to_arrays(scores.renamed(CROSS), driver_frame),
-        make_provenance("evaluation.cross_scores", options, files_in(options)),
-    )
+    provenance = make_provenance("evaluation.cross_scores", options, files_in(options))
+    provenance["split"] = split_of(options.avatar)
+    arrays = to_arrays(scores.renamed(CROSS), driver_frame)
+    write_artifact(options.out, SCORES, arrays, provenance)
     LOGGER.info("%s: %d frames scored", options.out, scores.n_frames)
 
 

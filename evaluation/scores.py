@@ -16,7 +16,7 @@ from artifacts.errors import InputError
 from artifacts.kinds import AVATAR, FACE_FIT, RENDER, SCORES
 from artifacts.provenance import files_in, make_provenance
 from artifacts.step import run_step
-from artifacts.store import open_artifact, read_artifact, write_artifact
+from artifacts.store import open_artifact, read_artifact, read_provenance, write_artifact
 from evaluation.metric_names import metric_info, sort_key
 from evaluation.regions import Comparison
 from evaluation.score_features import score_features
@@ -93,6 +93,11 @@ def check_held_out(options: Options, driver_frame: Int[np.ndarray, " frame"]) ->
             "only held-out frames can be scored, render with the split it was trained with"
         )
     return avatar
+
+
+def split_of(avatar: Path) -> str | None:
+    """Name of the split that an avatar was trained with; None where its file does not say."""
+    return read_provenance(avatar).get("options", {}).get("split")
 
 
 def compare(
@@ -227,6 +232,7 @@ def main(options: Options) -> None:
         "image_side_px": float(max(clip.size)),
     }
     provenance = make_provenance("evaluation.scores", options, files_in(options))
+    provenance["split"] = split_of(options.avatar)
     write_artifact(options.out, SCORES, to_arrays(scores, driver_frame), provenance)
     LOGGER.info("%s: %d frames scored", options.out, scores.n_frames)
 

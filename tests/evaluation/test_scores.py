@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 from lpips_weights import write_weights
-from scored_toy import make_toy_render
+from scored_toy import BY_TEST, make_toy_render
 from toy import make_toy_subject, with_classic_68
 
 from artifacts.errors import InputError
-from artifacts.kinds import LANDMARKS, MATTE, PICTURE_FEATURES, SCORES
-from artifacts.store import read_artifact, write_artifact
+from artifacts.kinds import AVATAR, LANDMARKS, MATTE, PICTURE_FEATURES, SCORES
+from artifacts.store import read_artifact, read_provenance, write_artifact
 from evaluation.metric_names import metric_info
 from evaluation.report_subject import telling_frames
 from evaluation.scores import Options, main
@@ -175,6 +175,15 @@ def test_frames_without_a_face_are_masked_and_counted(subject, tmp_path):
     scores = score(subject, none)
     assert {"lmd_px", "aed_l1_mean", "jitter_render_px"} <= set(scores["missing_metric"].tolist())
     assert "lmd_px" not in scores["frame_metric"].tolist()
+
+
+def test_the_split_stands_in_the_provenance(subject, tmp_path):
+    render = make_toy_render(subject, tmp_path)
+    avatar = read_artifact(render.avatar, AVATAR)
+    made = {**BY_TEST, "options": {"split": "insta-350"}}
+    write_artifact(render.avatar, AVATAR, avatar, made, {})
+    score(subject, render)
+    assert read_provenance(tmp_path / "scores.h5")["split"] == "insta-350"
 
 
 def test_a_frame_that_was_trained_on_is_refused(subject, tmp_path):
