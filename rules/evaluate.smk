@@ -78,6 +78,7 @@ rule records:
         ARTIFACTS,
         RENDERS,
         NAVIGATIONS,
+        CROSS_SCORES,
         config=CONFIG_FILES,
         sheet=SUBJECT_SHEET,
     output:
