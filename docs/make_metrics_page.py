@@ -34,7 +34,7 @@ def metrics_page() -> str:
     lines = [
         "## Pictures",
         "",
-        "Each is measured in every region, whose name follows it (`psnr_person`); LPIPS not in mesh.",
+        "Each is measured in every region, whose name follows it (`psnr_person`); LPIPS not in mesh, MS-SSIM not in mouth.",
         "",
     ]
     lines += ["| region | pixels |", "|---|---|"]

@@ -16,6 +16,10 @@ REGIONS = {
     "head": "as person, and white outside the head region of the truth's fit, in both pictures",
     "full": "the whole crop with its background, as filmed and as rendered",
     "mesh": "only the pixels that the truth's fitted head mesh covers, backgrounds as they are",
+    "mouth": (
+        "a square around the lips of the truth's fit, half as wide again as they are, from the pictures of person, resized to "
+        "64 px"
+    ),
 }
 # Metrics of pictures; completed by a region.
 IMAGE_METRICS: dict[str, tuple[str, Better, str]] = {

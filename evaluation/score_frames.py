@@ -27,10 +27,11 @@ from image_similarity.psnr_ssim import (
     ms_ssim_scales,
     psnr,
     similarity_maps,
+    ssim,
     ssim_of_maps,
 )
 
-LPIPS_REGIONS = ("person", "head", "full")
+LPIPS_REGIONS = ("person", "head", "full", "mouth")
 # NME above which a frame counts as failed in the AUC; its percent stand in the metrics' names.
 AUC_THRESHOLD = 0.08
 
@@ -78,12 +79,21 @@ class Scores:
 def score_pictures(
     comparison: Comparison, lpips: Sequence[Lpips]
 ) -> dict[str, Float[np.ndarray, " frame"]]:
-    """PSNR, SSIM, MS-SSIM and the given kinds of LPIPS of every region, per frame."""
+    """PSNR, SSIM, MS-SSIM (not of the mouth) and the given kinds of LPIPS of every region, per frame."""
     height, width = comparison.truth_full.shape[1:3]
     ms_ssim, scales = ms_ssim_name(height, width), ms_ssim_scales(height, width)
     scores: dict[str, np.ndarray] = {}
     maps: dict[tuple[int, int], list[SimilarityMaps]] = {}
     for region, pair in comparison.pairs().items():
+        if region == "mouth":
+            # Of another size, and too small for the five scales.
+            of_mouth = {
+                "psnr": psnr(pair.render, pair.truth),
+                "ssim": ssim(pair.render, pair.truth),
+            }
+            of_mouth |= {f"lpips_{net.backbone}": net(pair.truth, pair.render) for net in lpips}
+            scores |= {f"{name}_mouth": value.double().numpy() for name, value in of_mouth.items()}
+            continue
         # Two regions compare the same pictures under different weights.
         pictures = (id(pair.render), id(pair.truth))
         if pictures not in maps:

@@ -18,7 +18,7 @@ from artifacts.provenance import files_in, make_provenance
 from artifacts.step import run_step
 from artifacts.store import open_artifact, read_artifact, read_provenance, write_artifact
 from evaluation.metric_names import metric_info, sort_key
-from evaluation.regions import Comparison
+from evaluation.regions import Comparison, view_of_lips
 from evaluation.score_features import score_features
 from evaluation.score_frames import (
     LPIPS_REGIONS,
@@ -39,7 +39,7 @@ LPIPS_REASON = (
     "its weights (assets/registry.yaml, lpips_alex) are not here: set scores: {lpips: [alex]} in config.yaml, which downloads "
     "them (244 MB), or name both files with --lpips-alex"
 )
-REGIONS_OF_THE_FIT = ("head", "mesh")
+REGIONS_OF_THE_FIT = ("head", "mesh", "mouth")
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ def compare(
         truth_person=person,
         head_mask=torch.stack([clip.head_mask(int(frame)) for frame in chosen]),
         mesh_mask=torch.stack([clip.mesh_mask(int(frame)) for frame in chosen]),
+        mouth_view=torch.stack([view_of_lips(clip.lips(int(frame))) for frame in chosen]),
         render_full=image,
         render_person=layer,
     )

@@ -86,6 +86,10 @@ class FittedClip:
         points = points + torch.from_numpy(self.fit["landmark_offset"])
         return project(transform(self.camera(frame), points), self.intrinsics).numpy()
 
+    def lips(self, frame: int) -> Float[np.ndarray, "point 2"]:
+        """The fit's own points of the lips, projected; pixels."""
+        return self.landmarks(frame)[list(self.landmark_set.lips)]
+
 
 def read_pictures(
     frames: Path, matte: Path, rows: np.ndarray, size: tuple[int, int]

@@ -9,10 +9,12 @@ from artifacts.errors import InputError
 from artifacts.kinds import AVATAR, LANDMARKS, MATTE, PICTURE_FEATURES, SCORES
 from artifacts.store import read_artifact, read_provenance, write_artifact
 from evaluation.metric_names import metric_info
+from evaluation.regions import MOUTH_PX, view_of_lips
 from evaluation.report_subject import telling_frames
 from evaluation.scores import Options, main
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
+from head_geometry.images import resample_area
 from image_similarity.lpips import state_shapes
 
 
@@ -85,6 +87,25 @@ def test_known_disturbances_give_known_scores(subject, tmp_path):
     np.testing.assert_allclose(frame_values(scores, "aed_l1_sum"), 1.25, rtol=1e-4)
 
 
+def test_the_mouth_is_a_crop_around_the_lips():
+    column = torch.arange(100.0).expand(80, 100)
+    image = torch.stack([column, torch.arange(80.0)[:, None].expand(80, 100)], -1)
+    lips = np.array([[30.0, 50.0], [62.0, 50.0], [46.0, 42.0], [46.0, 58.0]])
+    view = view_of_lips(lips)
+    crop = resample_area(image, view, (MOUTH_PX, MOUTH_PX))
+    # 48 px around (46, 50): the crop's edges lie 24 px from there, its first pixel's middle 3/8 px further in.
+    np.testing.assert_allclose(crop[0, 0], [46 - 24 + 0.375, 50 - 24 + 0.375], atol=1e-4)
+    np.testing.assert_allclose(crop.mean((0, 1)), [46, 50], atol=1e-3)
+
+
+def test_the_region_of_the_mouth_sees_a_wrong_render(subject, tmp_path):
+    right = score(subject, make_toy_render(subject, tmp_path / "right"))
+    wrong = score(subject, make_toy_render(subject, tmp_path / "wrong", level_shift=40))
+    assert frame_values(right, "psnr_mouth").min() > 45
+    assert frame_values(wrong, "psnr_mouth").max() < 25
+    assert frame_values(right, "ssim_mouth").min() > 0.99
+
+
 def test_a_truth_of_another_size_is_brought_to_the_renders(subject, tmp_path):
     big = make_toy_subject(tmp_path / "big", n_frames=30, size=96)
     scores = score(big, make_toy_render(subject, tmp_path))
@@ -98,7 +119,7 @@ def test_lpips_is_named_as_missing_with_what_to_fetch_and_there_with_weights(sub
     missing = dict(
         zip(scores["missing_metric"].tolist(), scores["missing_reason"].tolist(), strict=True)
     )
-    lpips = {"lpips_alex_person", "lpips_alex_head", "lpips_alex_full"}
+    lpips = {f"lpips_alex_{region}" for region in ("person", "head", "full", "mouth")}
     assert set(missing) == {*lpips, "fid_person", "csim_source", "csim_target"}
     assert "lpips: [alex]" in missing["lpips_alex_person"]
     assert "fid: true" in missing["fid_person"]
