@@ -82,6 +82,11 @@ def run_point(
         key = Key("step", "plan", "", point.frames, point.side, 0, settings.cores)
         keep(ledger, Row(key, problem=str(error)))
         return
+    known = {job.name for job in jobs} - {_NOT_TIMED}
+    if unknown := set(only) - known:
+        raise InputError(
+            f"--steps {' '.join(sorted(unknown))}: no such step leads to the report; there are {', '.join(sorted(known))}"
+        )
     for job in jobs:
         if only and job.name not in (*only, *_OF_NO_CLIP, _NOT_TIMED):
             continue

@@ -172,6 +172,15 @@ def test_a_failed_point_is_reported_and_the_others_go_on(tmp_path, monkeypatch):
     assert (tmp_path / "project/count").read_text() == "x\n" * 2
 
 
+def test_an_unknown_step_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "plan_jobs", planned(job("matte", "exit 1")))
+    monkeypatch.setattr(measuring, "write_config", lambda *_: None)
+    ledger = Ledger.open(tmp_path / "growth.csv")
+    with pytest.raises(InputError, match=r"^--steps mat: no such step .*; there are matte$"):
+        measuring.measure_steps(settings(tmp_path), ledger, [Point(100, 64)], ["matte", "mat"])
+    assert not ledger.rows
+
+
 def test_a_project_that_is_refused_is_a_failed_point(tmp_path, monkeypatch):
     def refuse(*_):
         raise InputError("the plan failed: no such model")
@@ -295,7 +304,7 @@ def test_the_page_shows_all_of_it(tmp_path):
     assert "| matte     | 100 → 10000 | 255 → 750 | 50.0                 | NOT flat |" in text
     assert "stopped after 60 minutes" in text
     assert "*< 10 min on a 3090*" in text
-    assert "2 workers: 40 s, and 15.0 s for each subject." in text
+    assert "Workers: 2. Time: 40 s, and 15.0 s for each subject." in text
     names = ("steps_frames", "steps_sides", "models_sides", "workflow")
     for name in names:
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -322,7 +331,7 @@ def test_a_clip_has_its_frames_and_sound(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"frames": (100, 0)}, r"^--frames 100 0 must be 50 or more each: .*$"),
+        ({"frames": (100, 0)}, r"^--frames 100 0 must be 30 or more each: .*$"),
         ({"frames": ()}, "^--frames .*"),
         ({"sides": (63,)}, "^--sides 63 must be 64"),
         ({"side": 129}, "^--side and --sides must be even"),
