@@ -91,7 +91,7 @@ def estimate_lag(
     own_predictions, block_sums = [], []
     for lag in lags:  # one lag's predictions at a time: those of a long clip are large
         prediction = _predict(spectrum[keep + lag], targets)
-        own_predictions.append(prediction[:, 0])
+        own_predictions.append(prediction[:, 0].copy())  # a view would keep all of them
         block_sums.append(_block_sums(prediction, targets))
     sums = np.stack(block_sums)
     scores = _correlation(sums.sum(axis=1))

@@ -32,8 +32,12 @@ def mouth_opening(
         raise InputError(
             f"the lips of a set of {n_points} landmarks are not known; use landmarks of 478 or 68 points"
         )
-    spots = points.astype(np.float64)
-    gaps = [np.linalg.norm(spots[:, a] - spots[:, b], axis=1) for a, b in INNER_LIPS[n_points]]
-    left, right = EYE_CORNERS[n_points]
-    width = np.linalg.norm(spots[:, left] - spots[:, right], axis=1)
+
+    # In double precision point by point: all points of a long clip are many.
+    def distance(first: int, second: int) -> Float64[np.ndarray, " frame"]:
+        apart = points[:, first].astype(np.float64) - points[:, second]
+        return np.linalg.norm(apart, axis=1)
+
+    gaps = [distance(*pair) for pair in INNER_LIPS[n_points]]
+    width = distance(*EYE_CORNERS[n_points])
     return np.divide(np.mean(gaps, axis=0), width, out=np.zeros(len(width)), where=width > 0)

@@ -1,6 +1,7 @@
 """The lag between sound and mouth: closed forms, made-up speech with a known lag, real clips moved by known amounts."""
 
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -145,6 +146,19 @@ def test_frames_without_a_face_do_not_count():
     found = estimate_lag(opening, valid, _moved(audio, 0.16), RATE, FPS)
     assert found.lag_frames == pytest.approx(4.0, abs=0.2)
     assert not found.is_used[100:160].any()
+
+
+def test_a_long_clip_takes_the_memory_of_one_lag():
+    n_frames = 4000
+    audio, opening = _speech(n_frames)
+    valid = np.ones(n_frames, dtype=bool)
+    tracemalloc.start()
+    found = estimate_lag(opening, valid, audio, RATE, FPS)
+    peak_mb = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    assert found.is_found
+    # The predictions of all 31 lags together are 99 MB.
+    assert peak_mb < 75
 
 
 def test_at_another_frame_rate():
