@@ -132,7 +132,7 @@ def test_weights_that_are_missing_or_foreign_are_refused_in_one_sentence(weights
         perceptual_loss("lpips", (), "cpu")
     with pytest.raises(InputError, match=r"absent\.pth: cannot be read"):
         perceptual_loss("auto", [tmp_path / "absent.pth"], "cpu")
-    with pytest.raises(InputError, match="not the LPIPS weights"):
+    with pytest.raises(InputError, match="not the weights of LPIPS with backbone alex"):
         perceptual_loss("auto", weights[:1], "cpu")
 
 
