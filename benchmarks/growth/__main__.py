@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,4 +150,7 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
+    # kill, and Ctrl-C where a shell has switched it off for what runs in the background, end it in the same way.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     run_step(Options, main)

@@ -34,6 +34,13 @@ def fit_line(x: Sequence[float], y: Sequence[float]) -> Line | None:
     return Line(float(fixed), float(slope))
 
 
+def number(value: float) -> str:
+    """Three digits, or a dash where there is none."""
+    if not np.isfinite(value):
+        return "—"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def measured(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """The rows of one kind that have numbers."""
     return table[(table["what"] == what) & (table["problem"] == "")]

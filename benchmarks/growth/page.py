@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import psutil
 import torch
@@ -19,6 +18,7 @@ from benchmarks.growth.fits import (
     fit_line,
     measured,
     memory_growth,
+    number,
     usual_frames,
     usual_side,
 )
@@ -39,7 +39,9 @@ def write_page(table: pd.DataFrame, folder: Path) -> None:
     if not steps.empty:
         parts += [steps_over_frames(steps), memory_over_frames(steps), steps_over_sides(steps)]
     parts += [of_no_clip(table), models_over_sides(table), workflows(table), problems(table)]
-    parts.append("## Beside others\n\n" + peers_markdown(peers, machine))
+    parts.append(
+        "## Beside others\n\n" + peers_markdown(peers, f"{machine}. {describe_load(table)}")
+    )
     write_whole(folder / "growth.md", "\n".join(part for part in parts if part))
     draw_plots(table, folder)
 
@@ -67,13 +69,6 @@ def describe_load(table: pd.DataFrame) -> str:
 def markdown(cells: Cells) -> str:
     """A table whose numbers are written as they are."""
     return pd.DataFrame(cells).to_markdown(index=False, disable_numparse=True) + "\n"
-
-
-def number(value: float) -> str:
-    """Three digits, or a dash where there is none."""
-    if not np.isfinite(value):
-        return "—"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def look_up(rows: pd.DataFrame, column: str, value: int, wanted: str) -> str:
@@ -175,13 +170,14 @@ def models_over_sides(table: pd.DataFrame) -> str:
         for label, rule, column, change in values:
             known = rule in by_rule.index
             cell[label] = number(change(float(by_rule.loc[rule, column]))) if known else "—"
+        cell["load"] = " and ".join(number(load) for load in by_rule["load"])
         cells.append(cell)
     if not cells:
         return ""
     return (
         f"## Models (preset tiny, trainings stopped early)\n\n{markdown(cells)}\n"
         "Iterations: as many as the training took, over its own time, without start-up. A frame: the median over the held-out frames, "
-        "without start-up, reading and writing.\n"
+        "without start-up, reading and writing. Load: processes that wanted to run when training and rendering began.\n"
     )
 
 
@@ -198,6 +194,7 @@ def workflows(table: pd.DataFrame) -> str:
             "s/subject": number(row["seconds"] / row["subjects"]),
             "processor s/subject": number(row["cpu_s"] / row["subjects"]),
             "MB": number(row["peak_mb"]),
+            "load": number(row["load"]),
         }
         for _, row in rows.iterrows()
     ]

@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 
 from avatar_models.registry import driven_by
-from benchmarks.growth.fits import measured
+from benchmarks.growth.fits import measured, number
 from benchmarks.growth.measuring import RENDERING, TRAIN
 
 MEASURED, QUOTED = "measured here", "quoted"
@@ -62,8 +62,8 @@ def measured_systems(table: pd.DataFrame) -> list[System]:
                 system=f"likeness: {name}",
                 origin=MEASURED,
                 drive=f"video → {driven_by(str(name))}",
-                training=f"{1000 * training['s_per_iteration']:.3g} ms/iteration at {max(both)}²",
-                rendering=f"{1 / rendering['s_per_frame']:.3g} fps at {max(both)}²",
+                training=f"{number(1000 * training['s_per_iteration'])} ms/iteration at {max(both)}²",
+                rendering=f"{number(1 / rendering['s_per_frame'])} fps at {max(both)}²",
             )
         )
     return systems + measured_tracks(table)
@@ -99,13 +99,13 @@ def peers_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def peers_markdown(peers: pd.DataFrame, machine: str) -> str:
-    """The table with quoted figures in italics, and what stands below it."""
+    """The table with quoted figures in italics, and what stands below it; ``machine`` says where and how busy."""
     shown = peers.copy()
     for column in ("training", "rendering", "tracking", "quality"):
         is_quoted = (shown["origin"] == QUOTED) & (shown[column] != NONE)
         shown[column] = shown[column].mask(is_quoted, "*" + shown[column] + "*")
     notes = (
-        f"{MEASURED}: on {machine}; preset tiny, trainings stopped early, so without a time for a whole one and without quality.\n"
+        f"{MEASURED}: on {machine} Preset tiny; trainings stopped early, so without a time for a whole one and without quality.\n\n"
         f"{QUOTED}: by others on their own machines and data; [S] is second-hand, the rest from the system's paper or public "
         "material. Nothing quoted was run here."
     )

@@ -69,7 +69,8 @@ def sides_panels(table: pd.DataFrame) -> list[Panel]:
 
 
 def step_panels(rows: pd.DataFrame, x: str, label: str) -> list[Panel]:
-    """Processor time, which other work on the machine changes least, and memory."""
+    """Processor time, which other work on the machine changes least, and memory, of steps with more than one point."""
+    rows = rows[rows.groupby("name")[x].transform("nunique") > 1]
     return [
         Panel(rows, "name", x, "cpu_s", label, "processor time (s)"),
         Panel(rows, "name", x, "peak_mb", label, "peak memory (MB)"),
