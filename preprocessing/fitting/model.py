@@ -110,6 +110,11 @@ class Posed:
     """Camera axes, metres."""
     turned_arm: tuple[Float[Tensor, "frame _ 3"], ...]
 
+    def select(self, frames: Int[Tensor, " chosen"] | slice) -> Posed:
+        """A part of the frames."""
+        arms = tuple(arm[frames] for arm in self.turned_arm)
+        return Posed(self.rotation[frames], self.head[frames], self.camera[frames], arms)
+
 
 def make_landmark_model(
     model: HeadModel, identities: int, landmarks: LandmarkSet = MEDIAPIPE

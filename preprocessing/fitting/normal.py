@@ -18,6 +18,10 @@ from preprocessing.fitting.model import (
     turn_axis_angle,
 )
 
+# Frames whose normal equations are built at a time: derivatives of one frame's points are 150 kB, and those of all
+# frames at once leave the caches.
+_AT_ONCE = 100
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -49,6 +53,11 @@ class Residuals:
     weight: Float[Tensor, "frame row"]
     """Weight of each row in the normal equations (iteratively reweighted)."""
     cost: Float[Tensor, " frame"]
+
+    def select(self, frames: Tensor | slice) -> Residuals:
+        """A part of the frames."""
+        posed, value = self.posed.select(frames), self.value[frames]
+        return Residuals(posed, value, self.weight[frames], self.cost[frames])
 
 
 @dataclass(frozen=True)
@@ -225,6 +234,19 @@ class NormalBuilder:
             seen: What is compared with.
             shared: Also build the blocks of identity and log focal length.
         """
+        if shared:  # of the few keyframes
+            return self._build_at_once(state, residuals, seen, shared)
+        parts = [
+            self._build_at_once(state.select(part), residuals.select(part), seen, shared)
+            for part in torch.arange(len(state.frame)).split(_AT_ONCE)
+        ]
+        matrix = torch.cat([part.matrix for part in parts])
+        return Normal(matrix, torch.cat([part.gradient for part in parts]), None)
+
+    def _build_at_once(
+        self, state: FitState, residuals: Residuals, seen: Observations, shared: bool
+    ) -> Normal:
+        """The same, all frames together; ``seen`` may have more frames."""
         model, n = self.model, self.model.expressions
         jacobian = image_jacobian(residuals, state, model, seen.sigma_px)
         weighted = jacobian * residuals.weight[..., None, None]

@@ -118,7 +118,8 @@ class _ActiveSet:
 def _hold(matrix: Tensor, free: Tensor) -> Tensor:
     """``matrix`` with the rows and columns of held unknowns replaced by the identity's."""
     kept = free.to(matrix.dtype)
-    held = matrix * kept[:, :, None] * kept[:, None, :]
+    held = matrix * kept[:, :, None]
+    held *= kept[:, None, :]
     held.diagonal(dim1=1, dim2=2).add_(1 - kept)
     return held
 
@@ -131,10 +132,10 @@ def _next_damping(damping: float, accepted: bool, rejected: bool) -> float:
 
 
 def _damp(matrix: Tensor, damping: float) -> Tensor:
-    damped = matrix.clone()
-    diagonal = damped.diagonal(dim1=-2, dim2=-1)
+    """Damp ``matrix`` itself, which is its caller's own: a copy of a long clip's is large."""
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
     diagonal.add_(damping * diagonal + 1e-9)
-    return damped
+    return matrix
 
 
 def _minimise(
