@@ -87,6 +87,7 @@ NAME = "[A-Za-z0-9][A-Za-z0-9_-]*"
 SCORES_PATTERN = "results/{subject}/{model}/scores.h5"
 # Of a run that has failed; the rule tables makes the whole ones.
 PARTIAL_TABLES = ["results/tables/partial.csv", "results/tables/partial.md"]
+PARTIAL_RECORDS = "results/records_partial.json"
 # Declarations of tables: the papers', and those of config.yaml under the names of their files.
 PAPER_TABLES = sorted(path.stem for path in (ROOT / "evaluation/paper").glob("*.yaml"))
 TABLE_SPECS = {
@@ -240,39 +241,44 @@ wildcard_constraints:
     format="[a-z0-9]+",
 
 
-def make_partial_tables():
-    """Tables of what a failed run has scored, with the reasons for what is missing; none where nothing is scored."""
+def record_options():
+    """Command-line options of the step evaluation.records but for the file to write."""
+    return [
+        *["--results", "results", "--config", *CONFIG_FILES],
+        *["--split", config["split"], "--head-model", config["head_model"]],
+        *["--models", *MODELS, "--drivers", *DRIVERS, *SOUNDS],
+        *["--assets", *USED_ASSETS],
+        *option_words({"subject_sheet": "".join(SUBJECT_SHEET)}),
+    ]
+
+
+def record_failed_run():
+    """What a run leaves that did not end: tables of what is scored, with the reasons for what is missing, and the records."""
     csv, markdown = PARTIAL_TABLES
-    if not any(
-        map(
-            os.path.exists,
-            expand(SCORES_PATTERN, subject=AVATAR_SUBJECTS, model=MODELS),
-        )
-    ):
-        return
-    subprocess.run(
-        [sys.executable, "-m", "evaluation.tables"]
-        + ["--scores", SCORES_PATTERN, "--results", "results"]
-        + ["--subjects", *AVATAR_SUBJECTS, "--models", *MODELS]
-        + ["--splits", *SPLITS, "--seed", str(config["seed"])]
-        + ["--drivers", *(SUBJECTS if CROSS_SCORES else [])]
-        + ["--csv", csv, "--markdown", markdown],
-        check=False,
-    )
+    scores = expand(SCORES_PATTERN, subject=AVATAR_SUBJECTS, model=MODELS)
+    if any(map(os.path.exists, scores)):
+        words = ["evaluation.tables", "--scores", SCORES_PATTERN, "--results"]
+        words += ["results", "--subjects", *AVATAR_SUBJECTS, "--models", *MODELS]
+        words += ["--splits", *SPLITS, "--seed", str(config["seed"])]
+        words += ["--drivers", *(SUBJECTS if CROSS_SCORES else [])]
+        words += ["--csv", csv, "--markdown", markdown]
+        subprocess.run([sys.executable, "-m", *words], check=False)
+    words = ["evaluation.records", *record_options(), "--out", PARTIAL_RECORDS]
+    subprocess.run([sys.executable, "-m", *words], check=False)
 
 
-def remove_partial_tables():
-    """After a run without a failure: the whole tables are there or will be made."""
-    for path in PARTIAL_TABLES:
+def remove_partial_records():
+    """After a run without a failure: the whole tables and records are there or will be made."""
+    for path in (*PARTIAL_TABLES, PARTIAL_RECORDS):
         Path(path).unlink(missing_ok=True)
 
 
 onerror:
-    make_partial_tables()
+    record_failed_run()
 
 
 onsuccess:
-    remove_partial_tables()
+    remove_partial_records()
 
 
 def growing(amount):

@@ -95,24 +95,12 @@ rule records:
         mem_mb=growing(500),
         runtime=growing(30 + len(SUBJECTS)),
     params:
-        split=config["split"],
-        head_model=config["head_model"],
-        models=MODELS,
-        drivers=[*DRIVERS, *SOUNDS],
-        assets=USED_ASSETS,
-        sheet=option_words({"subject_sheet": "".join(SUBJECT_SHEET)}),
+        options=record_options(),
         code=code_digest("evaluation.records"),
     shell:
         "python -m evaluation.records"
-        " --results results"
-        " --config {input.config:q}"
-        " --split {params.split}"
-        " --head-model {params.head_model}"
-        " --models {params.models:q}"
-        " --drivers {params.drivers:q}"
-        " --assets {params.assets:q}"
+        " {params.options:q}"
         " --out {output:q}"
-        " {params.sheet:q}"
         " > {log:q} 2>&1"
 
 

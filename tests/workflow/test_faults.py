@@ -14,6 +14,8 @@ import pytest
 import skimage
 from workflow_project import Project, copy_of
 
+from evaluation.records import read_records
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -117,6 +119,10 @@ def test_the_tables_of_the_others_say_who_is_missing_and_why(
     error = error_of(project.path("logs/faceless/frames.log"))
     assert reason.endswith(f"frames: {error.removeprefix('error: ')}")
     assert "## toy" in page
+    partial_records = project.path("records_partial.json")
+    records = read_records(partial_records)
+    assert records.subjects["faceless"].files == ()
+    assert len(records.subjects["toy"].files) > 10
     # Without the bad clip everything is whole again, once the tables are made.
     project.path("tables/scores.csv").unlink()
     del project.config["subjects"]["faceless"]
@@ -124,6 +130,7 @@ def test_the_tables_of_the_others_say_who_is_missing_and_why(
     done = project.run("--cores", "2", "results/tables/scores.csv")
     assert done.returncode == 0, done.stdout
     assert not list(project.path("tables").glob("partial*"))
+    assert not partial_records.exists()
 
 
 def truncate(path: Path) -> None:
