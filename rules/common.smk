@@ -7,6 +7,9 @@ os.environ.update(
     PYTHONPATH=str(ROOT),
     PYTHONSAFEPATH="1",
 )
+# Threads that wait for each other sleep instead of spinning: beside another busy process a fit of 1000 frames takes 13 s
+# instead of 49, alone 10.5 instead of 9.8.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SUBJECTS = sorted(config["subjects"])
 # The others drive, and nothing else.

@@ -144,6 +144,7 @@ def run_job(job: Job, folder: Path, limit_s: float) -> Usage:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PYTHONPATH": str(ROOT),
         "PYTHONSAFEPATH": "1",
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         **dict.fromkeys(_THREADS, str(job.threads)),
     }
     return measure(

@@ -112,10 +112,11 @@ def test_a_command_that_takes_too_long_is_stopped_with_its_children(tmp_path):
     assert measuring.why_failed(usage, log, 0.5).startswith("stopped after 0.00833")
 
 
-def test_a_job_starts_from_nothing_and_has_its_threads(tmp_path):
+def test_a_job_starts_from_nothing_and_has_its_threads(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     job = Job(
         "train_avatar",
-        "echo $OMP_NUM_THREADS > out/avatar.h5",
+        "echo $OMP_NUM_THREADS $OMP_WAIT_POLICY > out/avatar.h5",
         ("out/avatar.h5",),
         (),
         "logs/a.log",
@@ -126,7 +127,7 @@ def test_a_job_starts_from_nothing_and_has_its_threads(tmp_path):
     (tmp_path / "out/avatar.checkpoint.pt").write_text("half a training")
     (tmp_path / "out/render_self.h5").write_text("another job's")
     assert run_job(job, tmp_path, 60).status == 0
-    assert (tmp_path / "out/avatar.h5").read_text() == "2\n"
+    assert (tmp_path / "out/avatar.h5").read_text() == "2 PASSIVE\n"
     assert sorted(os.listdir(tmp_path / "out")) == ["avatar.h5", "render_self.h5"]
 
 
