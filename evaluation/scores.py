@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ from image_similarity.lpips import Backbone, Lpips, load_lpips
 
 LOGGER = logging.getLogger(__name__)
 
-FRAMES_AT_ONCE = 8
+# Compared together: at most so many frames, and of large ones fewer.
+FRAMES_AT_ONCE, PIXELS_AT_ONCE = 8, 8 * 256**2
 LPIPS_REASON = (
     "its weights (assets/registry.yaml, lpips_alex) are not here: set scores: {lpips: [alex]} in config.yaml, which downloads "
     "them (244 MB), or name both files with --lpips-alex"
@@ -155,9 +157,10 @@ def score_all_pictures(
     if not options.lpips_alex:
         scores.missing |= {f"lpips_alex_{region}": LPIPS_REASON for region in LPIPS_REGIONS}
     parts: list[dict[str, np.ndarray]] = []
+    at_once = min(FRAMES_AT_ONCE, max(1, PIXELS_AT_ONCE // prod(clip.size)))
     with torch.inference_mode():
-        for start in tqdm(range(0, len(driver_frame), FRAMES_AT_ONCE), "scores", unit="batch"):
-            rows = slice(start, start + FRAMES_AT_ONCE)
+        for start in tqdm(range(0, len(driver_frame), at_once), "scores", unit="batch"):
+            rows = slice(start, start + at_once)
             parts.append(score_pictures(compare(clip, options, driver_frame, rows), lpips))
     fitted = clip.fit["valid"][driver_frame]
     for name in parts[0]:
