@@ -21,7 +21,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if JOBS:
         terminalreporter.section("SLURM jobs")
     for number, job in sorted(JOBS.items(), key=lambda item: int(item[0])):
-        asked = re.search(r"mem=(\w+)", job.get("ReqTRES", ""))
+        asked = re.search(r"mem=(\w+)", job.get("TRES", ""))
         terminalreporter.write_line(
             f"{number:>5}  {job['JobState']:<14} {job.get('RunTime', ''):>9}  memory {asked[1] if asked else '':>6}  "
             f"restarts {job.get('Restarts', '0')}  {job.get('Comment', '')}"
