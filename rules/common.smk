@@ -103,8 +103,9 @@ AUD_NPY_OF_SOUND = [name.replace("{subject}", "drivers/{sound}") for name in AUD
 # Without a known device (auto), a cluster is asked for a GPU; on one machine gpu is only a counter.
 MODEL_GPUS = 0 if config["device"] == "cpu" else 1
 # Trainings and renders have the machine for themselves, but several GPUs share its cores: --cores 32 --resources gpu=4.
+# Where no limit was given (on a cluster, say), Snakemake has the resource all the same, of the value None.
 GPU_LIMIT = workflow.global_resources.get("gpu")
-GPUS_AT_ONCE = max(1, GPU_LIMIT.value) if GPU_LIMIT and MODEL_GPUS else 1
+GPUS_AT_ONCE = max(1, (GPU_LIMIT and GPU_LIMIT.value) or 1) if MODEL_GPUS else 1
 MODEL_THREADS = (
     ALL_CORES
     if GPUS_AT_ONCE == 1

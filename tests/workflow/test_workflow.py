@@ -373,6 +373,8 @@ def test_references_are_not_stale():
         (("--cores", "8", "--resources", "gpu=4"), "auto", 2),
         (("--cores", "8", "--resources", "gpu=1"), "auto", 8),
         (("--cores", "8"), "auto", 8),
+        # Without a limit of GPUs.
+        (("--workflow-profile", "none", "--cores", "8"), "auto", 8),
         (("--cores", "8", "--resources", "gpu=4"), "cpu", 8),
     ],
 )
@@ -384,3 +386,12 @@ def test_gpus_share_the_cores(new_project, arguments, device, threads):
     for job in jobs:
         assert f"threads: {threads}\n" in job
         assert ("gpu=1" in job) == (device == "auto")
+
+
+def test_the_slurm_profile_asks_for_gpus(new_project):
+    profile = str(ROOT / "workflow/profiles/slurm")
+    done = new_project(device="auto").run("--dry-run", "--workflow-profile", profile)
+    assert done.returncode == 0, done.stdout
+    jobs = [job for job in done.stdout.split("rule ") if job.startswith("train_avatar:")]
+    assert jobs
+    assert all("gpu=1" in job for job in jobs)
