@@ -30,6 +30,10 @@ def run_step(options_class: type[Options], main: Callable[[Options], None]) -> N
         main(options)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:
+        # Whoever reads the output (head, less) has seen enough; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         sentence = disk_error_sentence(error)
         if sentence is None:

@@ -14,7 +14,11 @@ from artifacts.errors import InputError
 from artifacts.kinds import SCORES
 from artifacts.store import read_artifact
 from evaluation.metric_names import metric_info, sort_key
-from evaluation.metrics.uncertainty import bootstrap_frames, bootstrap_subjects
+from evaluation.metrics.uncertainty import (
+    FEWEST_SUBJECTS,
+    bootstrap_frames,
+    bootstrap_subjects,
+)
 
 COLUMNS = (
     "subject",
@@ -33,9 +37,6 @@ MEAN_SUBJECT = "(mean over subjects)"
 # Split of such a row where the subjects do not all have the same.
 SEVERAL = "several"
 
-
-# Of fewer subjects, drawn anew, the interval is hardly wider than their values: it would call chance significant.
-FEWEST_SUBJECTS = 6
 # Columns of text in the long table.
 TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note")
 
@@ -236,9 +237,7 @@ def _cross_rows(crossed: Sequence[ScoredRender], seed: int) -> list[dict[str, ob
                 note = f"without the drivers {', '.join(lost)}" if lost else ""
                 values = values[there]
                 interval = bootstrap_subjects(values, seed)
-                many = len(values) >= FEWEST_SUBJECTS
-                low, high = (interval.low, interval.high) if many else (np.nan, np.nan)
-                row = _row(interval.mean, low, high, len(values), note)
+                row = _row(interval.mean, interval.low, interval.high, len(values), note)
             rows.append({"subject": subject, "model": model, "metric": name, **row})
     return rows
 

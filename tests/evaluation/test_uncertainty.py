@@ -36,3 +36,9 @@ def test_the_seed_decides_and_one_value_has_no_width():
     assert bootstrap_frames(values, seed=3) != bootstrap_frames(values, seed=4)
     single = bootstrap_frames(np.array([2.0]))
     assert (single.mean, single.low, single.high) == (2.0, 2.0, 2.0)
+
+
+def test_few_subjects_have_no_interval():
+    few = bootstrap_subjects(np.array([1.0, 2.0, 6.0]))
+    assert few.mean == 3
+    assert np.isnan([few.low, few.high]).all()
