@@ -32,6 +32,8 @@ def pooled_fid(results: Path, subjects: Sequence[str], model: str, metric: str) 
         truth = _inception(results / subject / "picture_features.h5")
         if metric.startswith(CROSS):
             files = sorted(folder.glob("cross/*/features.h5"))
+            if not files:  # the film of one who is never rendered would stand on one side alone
+                raise InputError(f"{folder}: no render is driven by another person")
             rendered += map(_inception, files)
         else:
             scores = read_artifact(folder / "scores.h5", SCORES)
@@ -39,7 +41,7 @@ def pooled_fid(results: Path, subjects: Sequence[str], model: str, metric: str) 
             rendered.append(_inception(folder / "render_self_features.h5"))
         filmed.append(truth)
     if not rendered:
-        raise InputError(f"{results}: no render of {model} is driven by another person")
+        raise InputError(f"{results}: FID was asked of nobody")
     return frechet_distance(np.concatenate(rendered), np.concatenate(filmed))
 
 

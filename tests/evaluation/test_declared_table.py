@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +254,10 @@ def test_fid_of_several_people_is_of_their_frames_together(tmp_path):
     assert pooled < 3
     crossed = pooled_fid(tmp_path, ["x_1", "x_2"], "m", "cross_fid_person_pooled")
     assert crossed == pytest.approx(0, abs=1e-3)
+    # The film of one who is never driven would stand on one side alone.
+    shutil.rmtree(tmp_path / "x_1/m/cross")
+    with pytest.raises(InputError, match="x_1/m: no render is driven by another person"):
+        pooled_fid(tmp_path, ["x_1", "x_2"], "m", "cross_fid_person_pooled")
 
 
 def test_a_star_takes_all_whose_names_begin_so_and_a_pooled_fid_stands_in_the_table(tmp_path):
