@@ -47,7 +47,8 @@ def bootstrap_frames(values: Float[np.ndarray, " frame"], seed: int = 0) -> Inte
 def bootstrap_subjects(values: Float[np.ndarray, " subject"], seed: int = 0) -> Interval:
     """Mean over subjects with a 95 % percentile interval from resampled subjects (2000 resamples).
 
-    Of fewer than :data:`FEWEST_SUBJECTS` there is no interval (NaN): that of three covers 74 % instead of 95.
+    Of fewer than :data:`FEWEST_SUBJECTS` there is no interval (NaN): drawn from a normal distribution, that of three covers the
+    mean in 76 of 100 cases instead of 95, and that of six in 86 (2000 trials).
     """
     if len(values) < FEWEST_SUBJECTS:
         return Interval(float(values.astype(np.float64).mean()), np.nan, np.nan)

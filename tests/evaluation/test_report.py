@@ -197,7 +197,10 @@ def test_each_subject_may_have_a_page_of_its_own(copied):
     for name, other in zip(SUBJECTS, reversed(SUBJECTS), strict=True):
         # From the contact sheet, from the terms and from each table of scores.
         assert index.links.count(f"subject_{name}.html") > 3
-        page = Page((folder / f"subject_{name}.html").read_text(encoding="utf-8"))
+        text = (folder / f"subject_{name}.html").read_text(encoding="utf-8")
+        assert "<script>\n// Films play" in text
+        assert text.endswith("</body>\n</html>")
+        page = Page(text)
         assert page.open == []
         assert len(embedded(page, "video/mp4")) == 3
         assert len(embedded(page, "image/jpeg")) == 2
