@@ -13,7 +13,7 @@ import yaml
 
 from artifacts.errors import InputError
 from artifacts.subject_sheet import listed_subjects
-from assets.cache import has_digest
+from assets.cache import cache_folder, has_digest
 from assets.fetch import cached_asset
 from assets.registry import ByHand, load_registry
 from avatar_models.registry import driven_by
@@ -86,6 +86,15 @@ def third_party_files(plan: Plan, folder: Path) -> Iterator[Finding]:
             yield Finding("error", name, text)
         elif made.exists() or cached_asset(name, registry) is not None:
             yield Finding("ok", name, f"present ({asset.licence})")
+        elif (cache_folder() / name).exists():
+            text = f"{cache_folder() / name} has another digest than the file of assets/registry.yaml: it is damaged or of another version"
+            todo = (
+                "put the right one there"
+                if isinstance(asset.source, ByHand)
+                else "the run downloads it anew"
+            )
+            level = "error" if isinstance(asset.source, ByHand) else "warning"
+            yield Finding(level, name, f"{text}; {todo} ({asset.licence})")
         elif isinstance(asset.source, ByHand):
             text = f"missing; {asset.source.steps}: {asset.source.page} (licence: {asset.licence})"
             yield Finding("error", name, text)

@@ -137,6 +137,23 @@ def test_third_party_files(tmp_path, monkeypatch):
     assert "downloads 0.6 MB" in download.text
 
 
+@pytest.mark.parametrize(
+    ("name", "level", "what"),
+    [
+        ("w600k_r50.onnx", "error", "put the right one there"),
+        ("selfie_segmentation.tflite", "warning", "the run downloads it anew"),
+    ],
+)
+def test_a_file_with_another_digest_is_not_called_missing(tmp_path, monkeypatch, name, level, what):
+    monkeypatch.setenv("LIKENESS_CACHE", str(tmp_path))
+    (tmp_path / name).write_bytes(b"half a file")
+    plan = project.Plan("", (f"results/assets/{name}",))
+    found = one(project.third_party_files(plan, tmp_path / "elsewhere"))
+    assert found.status == level
+    assert "another digest" in found.text
+    assert what in found.text
+
+
 def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "likeness.cli", *words],
