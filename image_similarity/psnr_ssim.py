@@ -34,7 +34,8 @@ def psnr(first: Images, second: Images, weight: Weights | None = None) -> Float[
     Args:
         first: sRGB in 0..1.
         second: sRGB in 0..1.
-        weight: Where given, the squared error is averaged with these weights (0: pixel left out).
+        weight: Where given, the squared error is averaged with these weights (0: pixel left out; nan of a frame where all
+            are).
 
     Source: 10 log10(1 / MSE), MSE over pixels and channels of one frame.
     """
@@ -164,8 +165,8 @@ def _weighted_mean(
 ) -> Float[Tensor, "frame channel"]:
     if weight is None:
         return values.mean((1, 2))
-    total = weight.sum((1, 2)).clamp_min(1e-12)
-    return (values * weight[..., None]).sum((1, 2)) / total[:, None]
+    # Of no pixel at all there is no mean: nan.
+    return (values * weight[..., None]).sum((1, 2)) / weight.sum((1, 2))[:, None]
 
 
 def _halve(

@@ -157,3 +157,13 @@ def test_windows_of_small_and_of_large_images_are_the_same(pair, monkeypatch):
     small = ms_ssim(*pair)
     monkeypatch.setattr("image_similarity.psnr_ssim.LARGEST_PRODUCT_PX", 0)
     torch.testing.assert_close(small, ms_ssim(*pair), rtol=1e-12, atol=0)
+
+
+def test_a_frame_without_any_weight_has_no_value(pair):
+    first, second = pair
+    weight = torch.ones(first.shape[:3])
+    weight[0] = 0
+    for metric in (psnr, ssim, ms_ssim):
+        values = metric(first, second, weight)
+        assert torch.isnan(values[0])
+        assert torch.isfinite(values[1:]).all()
