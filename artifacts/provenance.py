@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.code_digest import code_digest
+from artifacts.splits import versioned_split
 
 # The libraries whose version can change a result.
 LIBRARIES = (
@@ -65,7 +66,8 @@ def make_provenance(
 
     Args:
         step: Module of the step, e.g. ``"preprocessing.landmarks"``.
-        options: The step's options dataclass (paths are recorded by name only).
+        options: The step's options dataclass (paths are recorded by name only). Of an option ``split`` the version is
+            recorded beside it.
         inputs: Input name to file; each is recorded by digest.
         seed: Random seed, where the step draws random numbers.
     """
@@ -75,7 +77,7 @@ def make_provenance(
             versions[library] = metadata.version(library)
         except metadata.PackageNotFoundError:
             continue
-    return {
+    made = {
         "step": step,
         "options": _plain(options),
         "inputs": {name: file_digest(path) for name, path in sorted(inputs.items())},
@@ -83,6 +85,8 @@ def make_provenance(
         "seed": seed,
         "versions": versions,
     }
+    split = getattr(options, "split", None)
+    return made if split is None else {**made, "split": versioned_split(split)}
 
 
 def encode_provenance(provenance: Mapping[str, object]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -15,11 +15,11 @@ from artifacts.kinds import SCORES
 from artifacts.store import read_artifact
 from evaluation.metric_names import metric_info, sort_key
 from evaluation.metrics.uncertainty import (
-    FEWEST_SUBJECTS,
     bootstrap_frames,
     bootstrap_subjects,
 )
 
+# drivers: who drives the renders, where others do. may_be_best: evaluation.comparison.leaders.
 COLUMNS = (
     "subject",
     "model",
@@ -31,6 +31,8 @@ COLUMNS = (
     "n",
     "unit",
     "note",
+    "drivers",
+    "may_be_best",
 )
 # Subject of the rows that average over subjects; parentheses keep it apart from any real name.
 MEAN_SUBJECT = "(mean over subjects)"
@@ -38,7 +40,7 @@ MEAN_SUBJECT = "(mean over subjects)"
 SEVERAL = "several"
 
 # Columns of text in the long table.
-TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note")
+TEXT_COLUMNS = ("subject", "model", "split", "metric", "unit", "note", "drivers")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,28 @@ def value_of(render: ScoredRender, metric: str) -> float:
         return float(per_frame[1].mean()) if len(per_frame[1]) else np.nan
     names = render.arrays["clip_metric"].tolist()
     return float(render.arrays["clip_value"][names.index(metric)]) if metric in names else np.nan
+
+
+def on_common_frames(renders: Sequence[ScoredRender]) -> list[ScoredRender]:
+    """The same renders, each metric valid only in the frames in which all models of the subject (and driver) that have it have a value.
+
+    So the means of all models are over the same frames (METHODS, section 6).
+    """
+    common: dict[tuple[str, str, str], set[int]] = {}
+    for render in renders:
+        for row, metric in enumerate(render.arrays["frame_metric"].tolist()):
+            valid = render.arrays["frame_valid"][row]
+            frames = set(map(int, render.arrays["driver_frame"][valid]))
+            key = (render.subject, render.driver, metric)
+            common[key] = common.get(key, frames) & frames
+    made = []
+    for render in renders:
+        valid = render.arrays["frame_valid"].copy()
+        for row, metric in enumerate(render.arrays["frame_metric"].tolist()):
+            shared = list(common[render.subject, render.driver, metric])
+            valid[row] &= np.isin(render.arrays["driver_frame"], shared)
+        made.append(replace(render, arrays={**render.arrays, "frame_valid": valid}))
+    return made
 
 
 def cross_path(scores: Path, driver: str) -> Path:
@@ -156,8 +180,9 @@ def long_table(
     seed: int = 0,
     absent: Mapping[tuple[str, str], str] | None = None,
     crossed: Sequence[ScoredRender] = (),
+    absent_drivers: Mapping[tuple[str, str], Mapping[str, str]] | None = None,
 ) -> pd.DataFrame:
-    """One row per subject, model and metric (:data:`COLUMNS`), then the means over subjects.
+    """One row per subject, model and metric (:data:`COLUMNS` but for the last), then the means over subjects.
 
     Metrics with a value per frame: mean over the valid frames, ``n`` of them, 95 % block bootstrap.
     Metrics with one value per clip: that value, no interval. Metrics that could not be computed: an empty
@@ -170,9 +195,10 @@ def long_table(
         absent: Subjects and models without any scores, and why. They get a row for every metric of the others; means are
             over the subjects that have scores of all models.
         crossed: Renders that other people drive; a row is the mean over the drivers.
+        absent_drivers: Of a subject and model, drivers of whose render there are no scores, and why.
     """
     rows = [row for render in renders for row in _rows(render, seed)]
-    rows += _cross_rows(crossed, seed)
+    rows += _cross_rows(crossed, absent_drivers or {}, seed)
     metrics = dict.fromkeys(row["metric"] for row in rows)
     absent = absent or {}
     rows += [
@@ -192,7 +218,8 @@ def long_table(
             means["note"] = [f"{note}; {without}" if note else without for note in means["note"]]
         table = pd.concat([table, means], ignore_index=True)
     table["unit"] = [metric_info(name).unit for name in table["metric"]]
-    return cast(pd.DataFrame, table[list(COLUMNS)])
+    table["drivers"] = table["drivers"].fillna("") if "drivers" in table else ""
+    return cast(pd.DataFrame, table[list(COLUMNS[:-1])])
 
 
 def _rows(render: ScoredRender, seed: int) -> list[dict[str, object]]:
@@ -200,10 +227,13 @@ def _rows(render: ScoredRender, seed: int) -> list[dict[str, object]]:
     rows: dict[str, dict[str, object]] = {}
     for name in arrays["frame_metric"].tolist():
         _, values = render.per_frame(name) or (None, np.zeros(0))
+        lost = len(arrays["driver_frame"]) - len(values)
+        note = f"{lost} frames have no value, of this or another model" if lost else ""
+        if len(values) == 0:
+            note = "missing: there is no frame in which all models have a value"
+            rows[name] = _row(np.nan, np.nan, np.nan, 0, note)
+            continue
         interval = bootstrap_frames(values, seed)
-        note = ""
-        if len(values) < len(arrays["driver_frame"]):
-            note = f"{len(arrays['driver_frame']) - len(values)} frames have no value"
         rows[name] = _row(interval.mean, interval.low, interval.high, len(values), note)
     for name, value in zip(arrays["clip_metric"].tolist(), arrays["clip_value"], strict=True):
         rows[name] = _row(float(value), np.nan, np.nan, 1, "")
@@ -214,7 +244,11 @@ def _rows(render: ScoredRender, seed: int) -> list[dict[str, object]]:
     return [{**names, "metric": name, **rows[name]} for name in sorted(rows, key=sort_key)]
 
 
-def _cross_rows(crossed: Sequence[ScoredRender], seed: int) -> list[dict[str, object]]:
+def _cross_rows(
+    crossed: Sequence[ScoredRender],
+    absent: Mapping[tuple[str, str], Mapping[str, str]],
+    seed: int,
+) -> list[dict[str, object]]:
     """A row for each subject, model and metric: the mean over the drivers, with an interval over them where they are many."""
     groups: dict[tuple[str, str], list[ScoredRender]] = {}
     for render in crossed:
@@ -227,18 +261,19 @@ def _cross_rows(crossed: Sequence[ScoredRender], seed: int) -> list[dict[str, ob
             names |= {name: "" for kind in kinds for name in render.arrays[kind].tolist()}
             missing = (render.arrays[f"missing_{kind}"].tolist() for kind in ("metric", "reason"))
             names = {**dict(zip(*missing, strict=True)), **names}
+        gone = {n: f"{n} ({why})" for n, why in absent.get((subject, model), {}).items()}
         for name in sorted(names, key=sort_key):
-            values = np.array([value_of(render, name) for render in of_pair])
-            there = ~np.isnan(values)
-            if not there.any():
+            values = {render.driver: value_of(render, name) for render in of_pair}
+            known = {driver: value for driver, value in values.items() if not np.isnan(value)}
+            if not known:
                 row = _row(np.nan, np.nan, np.nan, 0, f"missing: {names[name]}")
             else:
-                lost = [r.driver for r, known in zip(of_pair, there, strict=True) if not known]
-                note = f"without the drivers {', '.join(lost)}" if lost else ""
-                values = values[there]
-                interval = bootstrap_subjects(values, seed)
-                row = _row(interval.mean, interval.low, interval.high, len(values), note)
-            rows.append({"subject": subject, "model": model, "metric": name, **row})
+                lost = {driver: driver for driver in values if driver not in known} | gone
+                note = f"without the drivers {', '.join(lost.values())}" if lost else ""
+                interval = bootstrap_subjects(np.array(list(known.values())), seed)
+                row = _row(interval.mean, interval.low, interval.high, len(known), note)
+            who = {"subject": subject, "model": model, "metric": name}
+            rows.append({**who, **row, "drivers": " ".join(known)})
     return rows
 
 
@@ -265,62 +300,3 @@ def _means_over_subjects(table: pd.DataFrame, seed: int) -> pd.DataFrame:
             {"subject": MEAN_SUBJECT, "model": model, "metric": metric, "split": split, **row}
         )
     return pd.DataFrame(rows)
-
-
-def differences(
-    renders: Sequence[ScoredRender], baseline: str, metric: str, seed: int = 0
-) -> pd.DataFrame:
-    """Paired difference of each model from ``baseline``, frame by frame, with a 95 % block bootstrap.
-
-    Returns:
-        Columns subject, model, metric, value, ci_low, ci_high, n (frames where both have a value).
-    """
-    by_name = {(render.subject, render.model): render for render in renders}
-    rows = []
-    for render in renders:
-        base = by_name.get((render.subject, baseline))
-        ours = render.per_frame(metric)
-        theirs = base.per_frame(metric) if base else None
-        if render.model == baseline or ours is None or theirs is None:
-            continue
-        frame_ours, frame_theirs = ours[0], theirs[0]
-        _, mine, other = np.intersect1d(frame_ours, frame_theirs, return_indices=True)
-        if len(mine) == 0:
-            continue
-        interval = bootstrap_frames(ours[1][mine] - theirs[1][other], seed)
-        rows.append(
-            {
-                "subject": render.subject,
-                "model": render.model,
-                "metric": metric,
-                "value": interval.mean,
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-                "n": len(mine),
-            }
-        )
-    names = ["subject", "model", "metric", "value", "ci_low", "ci_high", "n"]
-    return pd.DataFrame(rows, columns=pd.Index(names))
-
-
-def mean_differences(of_subjects: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Mean over subjects of :func:`differences`, with a 95 % bootstrap over subjects; no rows for fewer than :data:`FEWEST_SUBJECTS`."""
-    rows = []
-    pairs = zip(of_subjects["model"], of_subjects["metric"], strict=True)
-    for model, metric in dict.fromkeys(pairs):
-        group = rows_where(rows_where(of_subjects, "model", model), "metric", metric)
-        if len(group) < FEWEST_SUBJECTS:
-            continue
-        interval = bootstrap_subjects(group["value"].to_numpy(np.float64), seed)
-        rows.append(
-            {
-                "subject": MEAN_SUBJECT,
-                "model": model,
-                "metric": metric,
-                "value": interval.mean,
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-                "n": len(group),
-            }
-        )
-    return pd.DataFrame(rows, columns=of_subjects.columns)

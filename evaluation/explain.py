@@ -1,12 +1,13 @@
 """What stands behind a number of a table: its definition, and every file, setting and piece of code that it was made with.
 
 python -m evaluation.explain results/tables/scores.csv --cell obama/monoavatar_d/psnr_person
+python -m evaluation.explain results/tables/my_table.csv --cell "displacements/PSNR"
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,22 +16,29 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from artifacts.code_digest import ROOT, code_digest
-from artifacts.errors import ArtifactError, InputError
-from artifacts.provenance import file_digest
+from artifacts.errors import InputError
 from artifacts.step import run_step
-from artifacts.store import read_provenance
 from evaluation.aggregate import (
     MEAN_SUBJECT,
+    ScoredRender,
     cross_path,
     names_in,
+    on_common_frames,
     read_score_table,
     read_scores,
     rows_where,
     value_of,
 )
-from evaluation.metric_names import CROSS, metric_info
-from evaluation.report_files import files_of_all, files_of_subject
+from evaluation.declared_cells import (
+    PUBLISHED,
+    Cell,
+    drivers_of,
+    is_declared_table,
+    read_declared_cells,
+)
+from evaluation.metric_names import metric_info
+from evaluation.pooled import is_pooled, pooled_fid
+from evaluation.trace import files_behind
 
 # A mean of the file and of the table differ by no more than the table's rounding to text.
 _SAME = 1e-9
@@ -41,74 +49,12 @@ class Options:
     """Say what stands behind a number of a table."""
 
     table: Annotated[Path, tyro.conf.Positional]
-    """Long table of evaluation.tables (scores.csv or partial.csv)."""
+    """Table of evaluation.tables (scores.csv or partial.csv), or a declared one."""
     cell: str
-    """Which number: SUBJECT/MODEL/METRIC, as the table's columns have them; "(mean over subjects)" is a subject too."""
+    """Which number: SUBJECT/MODEL/METRIC, as the columns of scores.csv have them; "(mean over subjects)" is a subject too. Of a declared
+    table ROW/COLUMN."""
     results: Path | None = None
     """Folder of the results; by default the one that the table's folder lies in."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file, and what it says of how it was made.
-
-    Attributes:
-        path: Where it is.
-        digest: Of its bytes.
-        provenance: None for a file that is no artifact, such as a third-party one.
-    """
-
-    path: Path
-    digest: str
-    provenance: Mapping[str, Any] | None
-
-    @property
-    def inputs(self) -> Mapping[str, str]:
-        """Digest of each file that it was made from, by what it is."""
-        return {} if self.provenance is None else self.provenance.get("inputs", {})
-
-
-def sources_of(path: Path, candidates: Iterable[Path]) -> tuple[list[Source], dict[str, str]]:
-    """A file and everything that it was made from, each once, the newest first.
-
-    Args:
-        path: The file.
-        candidates: Files among which those that it was made from are looked for, by their digest.
-
-    Returns:
-        The files that were found; of the others digest to name.
-    """
-    known = {file_digest(file): file for file in candidates if file.is_file()}
-    found: dict[str, Source] = {}
-    lost: dict[str, str] = {}
-    todo = [(file_digest(path), path)]
-    while todo:
-        digest, place = todo.pop(0)
-        if digest in found:
-            continue
-        found[digest] = Source(place, digest, _provenance(place))
-        for name, wanted in found[digest].inputs.items():
-            if wanted in known:
-                todo.append((wanted, known[wanted]))
-            else:
-                lost[wanted] = _called(name, found[digest])
-    return list(found.values()), lost
-
-
-def _provenance(path: Path) -> Mapping[str, Any] | None:
-    if path.suffix != ".h5":
-        return None
-    try:
-        return read_provenance(path)
-    except ArtifactError:
-        # An HDF5 file of somebody else's, such as a head model as it is published.
-        return None
-
-
-def _called(name: str, maker: Source) -> str:
-    """What an input is, with its file's name where the step's options have it."""
-    file = None if maker.provenance is None else maker.provenance["options"].get(name)
-    return f"{name} ({file})" if isinstance(file, str) else name
 
 
 def cell_of(table: pd.DataFrame, cell: str) -> dict[str, Any]:
@@ -131,14 +77,8 @@ def cell_of(table: pd.DataFrame, cell: str) -> dict[str, Any]:
     return {str(key): value for key, value in rows.iloc[0].items()}
 
 
-def value_in(path: Path, subject: str, model: str, metric: str) -> float:
-    """A metric's value as the ``scores`` artifact has it; nan where it has none."""
-    (render,) = read_scores(str(path), [(subject, model)])
-    return value_of(render, metric)
-
-
 def explain(table: pd.DataFrame, cell: str, results: Path) -> Iterator[str]:
-    """Lines that say what stands behind a cell.
+    """Lines that say what stands behind a cell of the table of scores.
 
     Raises:
         InputError: no such cell, or its scores are not there.
@@ -147,111 +87,138 @@ def explain(table: pd.DataFrame, cell: str, results: Path) -> Iterator[str]:
     yield from _meaning(row)
     whose = names_in(table, "subject") if row["subject"] == MEAN_SUBJECT else [row["subject"]]
     for subject in whose:
-        if subject == MEAN_SUBJECT:
-            continue
-        own = cell_of(table, f"{subject}/{row['model']}/{row['metric']}")
-        yield from _origin(own, results)
+        if subject != MEAN_SUBJECT:
+            own = cell_of(table, f"{subject}/{row['model']}/{row['metric']}")
+            yield from _origin(table, own, results)
 
 
 def _meaning(row: Mapping[str, Any]) -> Iterator[str]:
-    info = metric_info(row["metric"])
-    value, low, high = (float(row[key]) for key in ("value", "ci_low", "ci_high"))
-    interval = "" if np.isnan(low) else f" [{low:.6g}, {high:.6g}]"
-    yield f"{row['subject']} / {row['model']} / {row['metric']}: {value:.6g} {info.unit}{interval}"
-    yield f"  {info.definition} ({info.better} is better)"
+    yield f"{row['subject']} / {row['model']} / {row['metric']}: {_number(row)}"
+    yield _definition(row["metric"])
     is_mean = row["subject"] == MEAN_SUBJECT
     drawn = (
         ""
-        if np.isnan(low)
+        if np.isnan(row["ci_low"])
         else f"; brackets: 95 %, {'subjects' if is_mean else 'blocks of frames'} drawn anew"
     )
-    of = "subjects" if is_mean else "frames or values"
+    of = "subjects" if is_mean else "drivers" if row["drivers"] else "frames or values"
     yield f"  over {row['n']} {of}, split {row['split']}{drawn}"
     if row["note"]:
         yield f"  note: {row['note']}"
 
 
-def _origin(row: Mapping[str, Any], results: Path) -> Iterator[str]:
+def _number(row: Mapping[str, Any]) -> str:
+    value, low, high = (float(row[key]) for key in ("value", "ci_low", "ci_high"))
+    interval = "" if np.isnan(low) else f" [{low:.6g}, {high:.6g}]"
+    return f"{value:.6g} {metric_info(row['metric']).unit}{interval}"
+
+
+def _definition(metric: str) -> str:
+    info = metric_info(metric)
+    return f"  {info.definition} ({info.better} is better)"
+
+
+def _renders(
+    table: pd.DataFrame, row: Mapping[str, Any], results: Path
+) -> dict[Path, ScoredRender | None]:
+    """The score files behind a row of the long table, and what they say of the frames that the table counts; None where one is gone."""
     subject, model = row["subject"], row["model"]
-    folder = results / subject / model
-    # A metric of renders that others drive is a mean over the drivers.
-    crossed = row["metric"].startswith(CROSS)
-    files = sorted(folder.glob("cross/*/scores.h5")) if crossed else [folder / "scores.h5"]
-    files = [path for path in files if path.is_file()]
+    beside = names_in(rows_where(table, "subject", subject), "model")
+    found: dict[Path, ScoredRender | None] = {}
+    for driver in str(row["drivers"]).split() or [""]:
+        pattern = str(results / "{subject}/{model}/scores.h5")
+        if driver:
+            pattern = str(cross_path(Path(pattern), driver))
+        path = Path(pattern.replace("{subject}", subject).replace("{model}", model))
+        # The table's means are over the frames in which all its models have a value.
+        there = [
+            (subject, name)
+            for name in beside
+            if Path(pattern.replace("{subject}", subject).replace("{model}", name)).is_file()
+        ]
+        renders = on_common_frames(read_scores(pattern, there))
+        found[path] = next((render for render in renders if render.model == model), None)
+    return found
+
+
+def _origin(table: pd.DataFrame, row: Mapping[str, Any], results: Path) -> Iterator[str]:
     yield ""
-    if not files:
-        missing = cross_path(folder / "scores.h5", "*") if crossed else folder / "scores.h5"
-        yield f"{missing}: not there, so nothing stands behind this number any more"
-        return
-    values = [value_in(path, subject, model, row["metric"]) for path in files]
-    who = str(files[0])
-    if crossed:
-        yield from (f"{path}: {value:.6g}" for path, value in zip(files, values, strict=True))
+    renders = _renders(table, row, results)
+    for path, render in renders.items():
+        if render is None:
+            yield f"{path}: not there, so nothing stands behind this number any more"
+            return
+    values = {path: value_of(it, row["metric"]) for path, it in renders.items() if it is not None}
+    who = str(next(iter(values)))
+    if len(values) > 1:
+        yield from (f"{path}: {value:.6g}" for path, value in values.items())
         who = "their mean"
-    value = float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
-    same = np.isclose(value, row["value"], rtol=_SAME, atol=_SAME, equal_nan=True)
-    yield f"{who} says {value:.6g}, " + (
-        "as the table does" if same else f"but the table {row['value']:.6g}: make the table again"
-    )
-    for path in files:
-        yield from _files_behind(path, subject, model, results)
+    value = float(np.mean(list(values.values())))
+    yield f"{who} says {value:.6g}, {_as_the_table(value, row['value'])}"
+    drivers = str(row["drivers"]).split() or [""]
+    for path, driver in zip(renders, drivers, strict=True):
+        yield from files_behind(path, results, row["subject"], row["model"], driver)
 
 
-def _files_behind(scores: Path, subject: str, model: str, results: Path) -> Iterator[str]:
-    candidates = [
-        *files_of_subject(results, subject, [model]),
-        # The folder of a render that another person drives is called after the driver.
-        *files_of_subject(results, scores.parent.name, []),
-        *files_of_all(results, ()),
-        *sorted(results.glob(f"synthetic/{subject}.*")),
-        *sorted(results.glob("assets/*")),
-    ]
-    found, lost = sources_of(scores, candidates)
-    paths = {source.digest: source.path for source in found}
-    usual = _libraries(found[0])
-    for source in found:
-        yield from _described(source, results, paths)
-        if source.provenance is not None and _libraries(source) != usual:
-            yield f"    with {_libraries(source)}"
-    yield f"libraries, where a file does not say others: {usual}"
-    for digest, name in lost.items():
-        yield f"{digest}  {name}: not below {results}, or made again since"
+def _as_the_table(value: float, written: float) -> str:
+    same = np.isclose(value, written, rtol=_SAME, atol=_SAME, equal_nan=True)
+    return "as the table does" if same else f"but the table {written:.6g}: make the table again"
 
 
-def _described(source: Source, results: Path, paths: Mapping[str, Path]) -> Iterator[str]:
-    yield f"{source.digest}  {source.path.relative_to(results).as_posix()}"
-    if source.provenance is None:
+def explain_declared(
+    cells: list[Cell], name: str, scores: pd.DataFrame, results: Path
+) -> Iterator[str]:
+    """Lines that say what stands behind a cell of a declared table.
+
+    Args:
+        cells: Of the table.
+        name: ROW/COLUMN.
+        scores: The table of scores that it was made from.
+        results: Folder of the results.
+
+    Raises:
+        InputError: no such cell, or the table of scores has no rows for it.
+    """
+    found = [cell for cell in cells if f"{cell.row}/{cell.column}" == name]
+    if not found:
+        rows = ", ".join(dict.fromkeys(cell.row for cell in cells))
+        columns = ", ".join(dict.fromkeys(cell.column for cell in cells))
+        raise InputError(
+            f"{name!r} names no cell; write ROW/COLUMN of the rows {rows} and the columns {columns}"
+        )
+    cell = found[0]
+    yield f"{cell.row} / {cell.column}, {cell.origin}"
+    if cell.origin == PUBLISHED:
+        yield f"  {cell.written or 'no number is published'}, quoted from {cell.source}; it was not measured here"
         return
-    made = source.provenance
-    yield f"    step {made['step']}, code {made['code']}{_code_now(made)}, seed {made['seed']}"
-    shown = {name: value for name, value in made["options"].items() if name not in source.inputs}
-    yield f"    options {', '.join(f'{name}={value}' for name, value in shown.items())}"
-    inputs = (
-        f"{name} {paths[digest].relative_to(results).as_posix() if digest in paths else digest}"
-        for name, digest in source.inputs.items()
-    )
-    yield f"    from {', '.join(inputs)}"
+    if cell.metric:
+        row = {**vars(cell), "subject": cell.subjects}
+        yield f"  {cell.metric} of {cell.model}: {_number(row)}"
+        yield _definition(cell.metric)
+    if len(cell.subjects.split()) > 1 and not is_pooled(cell.metric):
+        yield f"  {cell.aggregate} of the subjects {', '.join(cell.subjects.split())}, split {cell.split}"
+    if cell.verdict:
+        yield f"  {cell.difference:+.6g} from the baseline [{cell.difference_low:+.6g}, {cell.difference_high:+.6g}]: {cell.verdict}"
+    if cell.note:
+        yield f"  note: {cell.note}"
+    if np.isnan(cell.value):
+        return
+    if is_pooled(cell.metric):
+        yield from _origin_of_pooled(cell, scores, results)
+        return
+    for subject in cell.subjects.split():
+        own = cell_of(scores, f"{subject}/{cell.model}/{cell.metric}")
+        yield from _origin(scores, own, results)
 
 
-def _libraries(source: Source) -> str:
-    versions = {} if source.provenance is None else source.provenance.get("versions", {})
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
-def _code_now(made: Mapping[str, Any]) -> str:
-    """Whether the code beside this module is still that of a file."""
-    try:
-        return " (as here)" if made["code"] in _codes(made["step"]) else " (other code is here now)"
-    except FileNotFoundError:
-        return " (there is no such step here)"
-
-
-def _codes(step: str) -> set[str]:
-    """Digests that files of a step may have here: steps of avatars count the model's own code too."""
-    models = sorted((ROOT / "avatar_models").glob("*/model.py"))
-    names = [f"avatar_models.{path.parent.name}.model" for path in models]
-    own = names if step.startswith("avatar_models.") else []
-    return {code_digest(step), *(code_digest(step, name) for name in own)}
+def _origin_of_pooled(cell: Cell, scores: pd.DataFrame, results: Path) -> Iterator[str]:
+    fid = pooled_fid(results, drivers_of(cell, scores), cell.model, cell.metric)
+    yield ""
+    yield f"the files below say {fid.value:.6g}, {_as_the_table(fid.value, cell.value)}"
+    for path in fid.files:
+        subject = path.relative_to(results).parts[0]
+        driver = path.parent.name if path.parent.parent.name == "cross" else ""
+        yield from files_behind(path, results, subject, cell.model, driver)
 
 
 def main(options: Options) -> None:
@@ -260,9 +227,14 @@ def main(options: Options) -> None:
     Raises:
         InputError: no such table or cell.
     """
-    table = read_score_table(options.table)
     results = options.results or options.table.resolve().parent.parent
-    for line in explain(table, options.cell, results):
+    if is_declared_table(options.table):
+        cells = read_declared_cells(options.table)
+        scores = read_score_table(results / "tables/scores.csv")
+        lines = explain_declared(cells, options.cell, scores, results)
+    else:
+        lines = explain(read_score_table(options.table), options.cell, results)
+    for line in lines:
         sys.stdout.write(f"{line}\n")
 
 

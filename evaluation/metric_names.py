@@ -67,8 +67,8 @@ _OTHERS: dict[str, tuple[str, Better, str]] = {
     "auc_8pct_nme_outer_eye": (
         "1",
         "higher",
-        "area under the cumulative distribution of nme_outer_eye up to 0.08, over 0.08; frames without a detected face count "
-        "as failed",
+        "area under the cumulative distribution of nme_outer_eye up to 0.08, over 0.08, of the frames in which the filmed face was "
+        "found; those without a detected face in the render count as failed",
     ),
     "auc_8pct_nme_mouth_outer_eye": (
         "1",

@@ -14,6 +14,7 @@ import yaml
 
 from artifacts.code_digest import ROOT
 from artifacts.errors import InputError
+from artifacts.splits import versioned_split
 from artifacts.step import run_step
 from artifacts.subject_sheet import listed_subjects
 from artifacts.text_files import write_whole
@@ -78,7 +79,7 @@ class SubjectRecord:
         role: ``avatar``, or ``driver`` for one who only drives.
         is_made_up: True for a synthetic person, whose consent nobody needs.
         consent: Where the consent is on file, as it was given; None where nothing was given.
-        split: Which frames train and which test.
+        split: Which frames train and which test, such as ``tail-20@1``.
         head_model: The head model that was fitted.
         notes: As they were given.
         files: Every artifact, in the order of their names.
@@ -192,7 +193,7 @@ def _subject(name: str, given: Mapping[str, Any], options: Options) -> SubjectRe
         role=given.get("role", "avatar"),
         is_made_up="synthetic" in given,
         consent=given.get("consent") or None,
-        split=given.get("split") or options.split,
+        split=versioned_split(given.get("split") or options.split),
         head_model=given.get("head_model") or options.head_model,
         notes=given.get("notes", ""),
         files=_origins(files_of_subject(options.results, name, options.models), options.results),

@@ -10,7 +10,8 @@ from jaxtyping import Int
 
 from artifacts.kinds import AVATAR, FACE_FIT, FRAMES, LANDMARKS, MATTE, SCORES
 from artifacts.store import open_artifact, read_artifact
-from evaluation.aggregate import ScoredRender, differences
+from evaluation.aggregate import ScoredRender
+from evaluation.comparison import differences
 from evaluation.face_openings import mouth_opening
 from evaluation.metric_names import metric_info
 from evaluation.metrics.coefficients import FRONTAL

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from evaluation.aggregate import MEAN_SUBJECT, names_in, rows_where
+from evaluation.comparison import names_of_leaders
 from evaluation.metric_names import metric_info, sort_key
-from evaluation.tables import ARROWS, best_models, significant_decimals
+from evaluation.tables import ARROWS, significant_decimals
 
 # What the page shows before anyone asks for more; `*` stands for the number of scales.
 HEADLINES = (
@@ -76,7 +77,7 @@ def score_table(table: pd.DataFrame, subject: str, models: tuple[str, ...]) -> S
     for metric in sorted(names_in(chosen, "metric"), key=sort_key):
         info = metric_info(metric)
         of_metric = rows_where(chosen, "metric", metric)
-        best = best_models(of_metric)
+        best = names_of_leaders(of_metric)
         rows.append(
             TableRow(
                 metric=metric,

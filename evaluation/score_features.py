@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from artifacts.errors import InputError
 from artifacts.kinds import PICTURE_FEATURES
 from artifacts.store import read_artifact
-from evaluation.metrics.frechet import frechet_distance
+from evaluation.metrics.frechet import fit_gaussian, frechet_distance
 from evaluation.metrics.identity import cosine, identity_drift, mean_direction
 from evaluation.score_frames import Scores
 
@@ -23,6 +23,10 @@ CSIM_REASON = (
     "its network (w600k_r50.onnx, for non-commercial research only) is not wanted: put the file into the cache of assets and set "
     "scores: {csim: true} in config.yaml"
 )
+
+# What ArcFace's network gives of a render, and in comparison with the filmed frames.
+IDENTITY = ("csim_source", "identity_drift")
+IDENTITY_OF_TRUTH = ("csim_target", "csim_source_truth", "identity_drift_truth")
 
 
 def read_features(
@@ -72,7 +76,7 @@ def score_features(
     """
     if not files:
         scores.missing |= {"fid_person": FID_REASON}
-        scores.missing |= dict.fromkeys(("csim_source", "csim_target"), CSIM_REASON)
+        scores.missing |= dict.fromkeys((*IDENTITY, *IDENTITY_OF_TRUTH), CSIM_REASON)
         return
     rendered, filmed = read_features(files, len(driver_frame))
     rows = np.arange(len(driver_frame))
@@ -102,7 +106,7 @@ def score_features_of_cross(
         InputError: not two files are named, or they are not of this render and this clip.
     """
     if not files:
-        scores.missing |= {"fid_person": FID_REASON, "csim_source": CSIM_REASON}
+        scores.missing |= {"fid_person": FID_REASON, **dict.fromkeys(IDENTITY, CSIM_REASON)}
         return
     rendered, filmed = read_features(files, scores.n_frames)
     if train_frame.max() >= len(filmed["identity_valid"]):
@@ -136,13 +140,14 @@ def score_distribution(scores: Scores, render: FeatureTracks, truth: FeatureTrac
     elif min(len(render.inception), len(truth.inception)) < 2:
         scores.missing["fid_person"] = "it needs at least two frames"
     else:
-        scores.clip["fid_person"] = frechet_distance(render.inception, truth.inception)
+        fits = (fit_gaussian(render.inception), fit_gaussian(truth.inception))
+        scores.clip["fid_person"] = frechet_distance(*fits)
 
 
 def score_identity(scores: Scores, render: FeatureTracks, trained: FeatureTracks) -> None:
     """Add how much the rendered face looks like the frames trained on, and how far it wanders."""
     if not render.identity.shape[1]:
-        scores.missing |= {"csim_source": CSIM_REASON, "identity_drift": CSIM_REASON}
+        scores.missing |= dict.fromkeys(IDENTITY, CSIM_REASON)
         return
     if not trained.identity_valid.any():
         scores.missing["csim_source"] = "no face was found in the frames trained on"
@@ -162,7 +167,7 @@ def score_identity_of_truth(
 ) -> None:
     """Add how much the rendered face looks like the filmed one of the same frame, and what the filmed one itself reaches."""
     if not render.identity.shape[1]:
-        scores.missing["csim_target"] = CSIM_REASON
+        scores.missing |= dict.fromkeys(IDENTITY_OF_TRUTH, CSIM_REASON)
         return
     both = render.identity_valid & truth.identity_valid
     reason = "no scored frame in which a face was found both in the render and in the truth"
@@ -171,6 +176,8 @@ def score_identity_of_truth(
         source = mean_direction(trained.identity[trained.identity_valid])
         alike = cosine(truth.identity, source[None])
         scores.put("csim_source_truth", alike, truth.identity_valid, reason)
+    else:
+        scores.missing["csim_source_truth"] = "no face was found in the frames trained on"
     _put_drift(scores, "identity_drift_truth", truth)
 
 

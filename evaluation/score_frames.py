@@ -133,7 +133,12 @@ def score_landmarks(
             render.points[both], truth.points[both], truth.landmarks, of_eyes
         )
         scores.put(name, errors, both, reason)
-        scores.clip[f"auc_8pct_{name}"] = area_under_curve(errors, both, AUC_THRESHOLD)
+        if truth.valid.any():
+            # A face that the truth has and the render lacks is a failure; without a truth there is nothing to fail at.
+            curve = area_under_curve(errors[truth.valid], both[truth.valid], AUC_THRESHOLD)
+            scores.clip[f"auc_8pct_{name}"] = curve
+        else:
+            scores.missing[f"auc_8pct_{name}"] = "no face was found in any filmed frame"
     boxes = np.zeros(len(both))
     boxes[both] = box_error(render.points[both][:, face], truth.points[both][:, face])
     scores.put("nme_box", boxes, both, reason)

@@ -98,8 +98,8 @@ def check_held_out(options: Options, driver_frame: Int[np.ndarray, " frame"]) ->
 
 
 def split_of(avatar: Path) -> str | None:
-    """Name of the split that an avatar was trained with; None where its file does not say."""
-    return read_provenance(avatar).get("options", {}).get("split")
+    """Split that an avatar was trained with, such as ``tail-20@1``; None where its file does not say."""
+    return read_provenance(avatar).get("split")
 
 
 def compare(
@@ -165,9 +165,11 @@ def score_all_pictures(
     fitted = clip.fit["valid"][driver_frame]
     for name in parts[0]:
         values = np.concatenate([part[name] for part in parts])
-        of_fit = name.endswith(REGIONS_OF_THE_FIT)
-        reason = "no scored frame of the truth was fitted"
-        scores.put(name, values, fitted if of_fit else None, reason)
+        # nan: the region has no pixel in this frame, such as a head that has left the picture.
+        valid = ~np.isnan(values) & (fitted | (not name.endswith(REGIONS_OF_THE_FIT)))
+        scores.put(
+            name, values, valid, "no scored frame of the truth was fitted, its head in the picture"
+        )
 
 
 def to_arrays(scores: Scores, driver_frame: Int[np.ndarray, " frame"]) -> dict[str, np.ndarray]:

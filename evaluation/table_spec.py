@@ -12,10 +12,13 @@ from typing import Any
 import yaml
 
 from artifacts.errors import InputError
-from evaluation.metric_names import metric_info
+from artifacts.splits import versioned_split
+from evaluation.metric_names import CROSS, POOLED, metric_info
 
 # Options of a training that change its numbers, as its artifact's provenance names them.
 PROTOCOL = ("preset", "image_size", "split", "seed", "set", "lpips_weights")
+# What several subjects make of one cell: a number of them, or the mean in which every frame counts once.
+AGGREGATES = ("mean", "median", "std", "min", "max", "frames")
 # A number in quotes.
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
@@ -27,13 +30,16 @@ class Column:
     Attributes:
         name: Heading.
         metric: A metric of the scores; "" where this project measures nothing alike.
-        subjects: Whose values; of several the mean over subjects. "x_*" stands for all whose names begin with "x_"; empty
-            for all subjects of the scores.
+        subjects: Whose values. "x_*" stands for all whose names begin with "x_"; empty for all subjects of the scores.
+        aggregate: What is made of several subjects' values, one of :data:`AGGREGATES`.
+        split: Only scores of this split, with its version or of any; empty for the split that each subject has.
     """
 
     name: str
     metric: str
     subjects: tuple[str, ...] = ()
+    aggregate: str = "mean"
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class TableSpec:
         source: Paper and table.
         protocol: How the published numbers were made, by name of an option of training (image_size, split, preset ...).
         notes: Sentences below the table.
+        baseline: Name of the measured row that the others are compared with; empty for none.
     """
 
     title: str
@@ -73,6 +80,7 @@ class TableSpec:
     source: str = ""
     protocol: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    baseline: str = ""
 
 
 def read_table_spec(path: Path) -> TableSpec:
@@ -91,9 +99,14 @@ def read_table_spec(path: Path) -> TableSpec:
     keys = {
         **{"title": str, "columns": list, "rows": list},
         **{"published": list, "source": str, "protocol": dict, "notes": list},
+        **{"aggregate": str, "split": str, "baseline": str},
     }
     spec = _checked(str(path), found, keys, required=("title", "columns", "rows"))
-    columns = tuple(_column(f"{path}, column {n}", it) for n, it in enumerate(spec["columns"], 1))
+    # What is said of the table goes for the columns that say nothing else.
+    of_all = {key: spec[key] for key in ("aggregate", "split") if key in spec}
+    columns = tuple(
+        _column(f"{path}, column {n}", it, of_all) for n, it in enumerate(spec["columns"], 1)
+    )
     rows = tuple(_row(f"{path}, row {n}", it) for n, it in enumerate(spec["rows"], 1))
     published = tuple(
         _published(f"{path}, published row {n}", it, len(columns))
@@ -115,6 +128,11 @@ def read_table_spec(path: Path) -> TableSpec:
             raise InputError(
                 f"{path}: protocol: unknown key {key!r}; there are {', '.join(PROTOCOL)}"
             )
+    baseline = spec.get("baseline", "")
+    if baseline and baseline not in [row.name for row in rows]:
+        raise InputError(
+            f"{path}: baseline is {baseline!r}, but the rows are {', '.join(row.name for row in rows)}"
+        )
     notes = tuple(map(str, spec.get("notes", [])))
     return TableSpec(
         spec["title"],
@@ -124,6 +142,7 @@ def read_table_spec(path: Path) -> TableSpec:
         spec.get("source", ""),
         spec.get("protocol", {}),
         notes,
+        baseline,
     )
 
 
@@ -143,9 +162,9 @@ def _checked(
     return found
 
 
-def _column(where: str, found: object) -> Column:
-    keys = {"name": str, "metric": str, "subjects": list}
-    made = _checked(where, found, keys, required=("name", "metric"))
+def _column(where: str, found: object, of_all: Mapping[str, str]) -> Column:
+    keys = {"name": str, "metric": str, "subjects": list, "aggregate": str, "split": str}
+    made = {**of_all, **_checked(where, found, keys, required=("name", "metric"))}
     subjects = tuple(map(str, made.get("subjects", [])))
     if len(set(subjects)) < len(subjects):
         raise InputError(f"{where}: names a subject twice")
@@ -156,7 +175,24 @@ def _column(where: str, found: object) -> Column:
             raise InputError(
                 f"{where}: unknown metric {made['metric']!r}; results/tables/scores.csv has those there are"
             ) from error
-    return Column(made["name"], made["metric"], subjects)
+    aggregate, split = made.get("aggregate", "mean"), made.get("split", "")
+    if aggregate not in AGGREGATES:
+        raise InputError(
+            f"{where}: unknown aggregate {aggregate!r}; there are {', '.join(AGGREGATES)}"
+        )
+    if aggregate == "frames" and made["metric"].startswith(CROSS):
+        raise InputError(
+            f"{where}: {made['metric']} is a mean over drivers, it has no frames to aggregate"
+        )
+    if aggregate != "mean" and made["metric"] in POOLED:
+        raise InputError(
+            f"{where}: {made['metric']} is one number of all subjects; leave aggregate out"
+        )
+    try:
+        versioned_split(split or "tail-20")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    return Column(made["name"], made["metric"], subjects, aggregate, split)
 
 
 def _row(where: str, found: object) -> ModelRow:

@@ -11,31 +11,45 @@ import numpy as np
 import pandas as pd
 
 from artifacts.errors import InputError
+from artifacts.splits import versioned_split
 from artifacts.step import run_step
 from artifacts.text_files import write_whole
 from evaluation.aggregate import (
     SEVERAL,
     ScoredRender,
-    differences,
+    cross_path,
     long_table,
-    mean_differences,
     names_in,
+    on_common_frames,
     read_cross_scores,
     read_scores,
     rows_where,
     scores_path,
 )
+from evaluation.comparison import differences, mark_leaders, mean_differences, names_of_leaders
 from evaluation.metric_names import metric_info, sort_key
+from evaluation.metrics.uncertainty import Interval
 from evaluation.missing import are_outdated, why_missing
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 # Metrics whose gain over the first model is shown.
-COMPARED = ("psnr_person", "ssim_person", "psnr_head", "psnr_full", "psnr_mesh", "lmd_px")
+COMPARED = (
+    *(
+        "psnr_person",
+        "ssim_person",
+        "lpips_alex_person",
+        "lpips_vgg_person",
+        "lpips_squeeze_person",
+    ),
+    *("psnr_head", "psnr_full", "psnr_mesh", "lmd_px", "lmd_mouth_px"),
+    *("csim_source", "csim_target", "aed_l1_mean", "apd_geodesic_rad"),
+)
 
 
 GAINS = (
-    "Paired frame by frame, 95 % block bootstrap over frames; the mean over subjects, shown for six and more, is "
-    "bootstrapped over subjects. **n.s.**: not significant, the interval holds 0."
+    "Paired frame by frame, 95 % block bootstrap over frames; the mean over subjects, shown for three and more, is "
+    "bootstrapped over subjects. **n.s.**: not significant, the interval holds 0. **not judged**: too few frames, or too much alike, "
+    "to say."
 )
 
 
@@ -57,6 +71,8 @@ class Options:
     """Readable tables to write."""
     drivers: tuple[str, ...] = ()
     """People whose motion drives the others: their renders are scored in cross/<driver>/scores.h5 beside each ``scores``."""
+    head_models: tuple[str, ...] = ()
+    """Head model of each driver: people drive only people of the same one. None where all have one."""
     seed: int = 0
     """Seed of the bootstrap."""
     results: Path | None = None
@@ -74,8 +90,10 @@ def format_value(value: float, low: float, high: float, sign: Literal["", "+"] =
 
 
 def format_gain(value: float, low: float, high: float) -> str:
-    """A difference with its interval; "n.s." where the interval holds 0: it may be chance."""
-    return format_value(value, low, high, "+") + (" n.s." if low <= 0 <= high else "")
+    """A difference with its interval; "n.s." where the interval holds 0, so that it may be chance, "not judged" where there is none."""
+    interval = Interval(value, low, high)
+    verdict = " n.s." if interval.is_known else " not judged"
+    return format_value(value, low, high, "+") + ("" if interval.excludes_zero else verdict)
 
 
 def significant_decimals(value: float) -> int:
@@ -86,25 +104,14 @@ def significant_decimals(value: float) -> int:
     return int(np.clip(3 - np.floor(np.log10(size)), 0, 5))
 
 
-def best_models(rows: pd.DataFrame) -> set[str]:
-    """Models with the best value among the rows of one metric; none where fewer than two have a value."""
-    better = metric_info(names_in(rows, "metric")[0]).better
-    values = rows["value"].to_numpy(np.float64)
-    known = values[~np.isnan(values)]
-    if better == "neither" or len(known) < 2 or np.allclose(known, known[0], atol=1e-5):
-        return set()
-    best = known.max() if better == "higher" else known.min()
-    return {str(model) for model in rows["model"].to_numpy()[values == best]}
-
-
 def wide_table(rows: pd.DataFrame) -> str:
-    """Markdown table of one subject: metrics down, models across, the best in bold."""
+    """Markdown table of one subject: metrics down, models across, those that may be the best in bold."""
     models = names_in(rows, "model")
     lines = []
     for metric in sorted(names_in(rows, "metric"), key=sort_key):
         info = metric_info(metric)
         of_metric = rows_where(rows, "metric", metric)
-        best = best_models(of_metric)
+        best = names_of_leaders(of_metric)
         cells: dict[str, object] = {"metric": f"`{metric}`{ARROWS[info.better]}", "unit": info.unit}
         for model in models:
             found = rows_where(of_metric, "model", model)
@@ -149,7 +156,8 @@ def markdown_page(
     parts += [
         f"Held-out frames of split {splits}. Mean over frames with its 95 % interval "
         "from a block bootstrap over frames (over subjects in the last table). ↑ more is better, "
-        "↓ less is better, bold is best.",
+        "↓ less is better. Bold: the best, and those whose paired difference from it is not significant; none where too few "
+        "frames or subjects tell.",
     ]
     for subject in names_in(table, "subject"):
         rows = rows_where(table, "subject", subject)
@@ -214,14 +222,18 @@ def main(options: Options) -> None:
         raise InputError("there are no scores yet, so there is no table to make of them")
     renders = read_scores(options.scores, pairs)
     crossed = read_cross_scores(options.scores, pairs, options.drivers)
-    table = long_table(renders, splits_of(options), options.seed, absent, crossed)
+    lost = {} if options.results is None else why_drivers_absent(options, options.results, pairs)
+    crossed = [it for it in crossed if it.driver not in lost.get((it.subject, it.model), {})]
+    renders, crossed = on_common_frames(renders), on_common_frames(crossed)
+    table = long_table(renders, splits_of(options), options.seed, absent, crossed, lost)
+    table["may_be_best"] = mark_leaders(table, renders, crossed, options.seed)
     write_whole(options.csv, table.to_csv(index=False))
     page = markdown_page(table, renders, options.models[0], options.seed, absent)
     write_whole(options.markdown, page)
 
 
 def splits_of(options: Options) -> dict[str, str]:
-    """Split of each subject.
+    """Split of each subject, with its version.
 
     Raises:
         InputError: there are neither as many splits as subjects nor one for all.
@@ -231,7 +243,7 @@ def splits_of(options: Options) -> dict[str, str]:
         raise InputError(
             f"{len(given)} splits are named for {len(options.subjects)} subjects; name one for each, or one for all"
         )
-    return dict(zip(options.subjects, given, strict=True))
+    return dict(zip(options.subjects, map(versioned_split, given), strict=True))
 
 
 def why_absent(options: Options, results: Path) -> dict[tuple[str, str], str]:
@@ -243,6 +255,26 @@ def why_absent(options: Options, results: Path) -> dict[tuple[str, str], str]:
         if not scores_path(options.scores, subject, model).exists()
         or are_outdated(results, subject, model)
     }
+
+
+def why_drivers_absent(
+    options: Options, results: Path, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], dict[str, str]]:
+    """Of subjects and models, the drivers of whose render there are no scores of this run, and why."""
+    head_model = dict(zip(options.drivers, options.head_models, strict=bool(options.head_models)))
+    lost: dict[tuple[str, str], dict[str, str]] = {}
+    for subject, model in pairs:
+        for driver in options.drivers:
+            # Not everybody drives every model: of those who only drive, only what was begun is missed.
+            begun = (results / "logs" / subject / model / f"render_cross_{driver}.log").exists()
+            alike = head_model.get(driver) == head_model.get(subject)
+            if driver == subject or not alike or not (driver in options.subjects or begun):
+                continue
+            there = cross_path(scores_path(options.scores, subject, model), driver).exists()
+            if not there or are_outdated(results, subject, model, driver):
+                why = why_missing(results, subject, model, driver)
+                lost.setdefault((subject, model), {})[driver] = why
+    return lost
 
 
 if __name__ == "__main__":

@@ -264,7 +264,9 @@ def record_failed_run():
         words = ["evaluation.tables", "--scores", SCORES_PATTERN, "--results"]
         words += ["results", "--subjects", *AVATAR_SUBJECTS, "--models", *MODELS]
         words += ["--splits", *SPLITS, "--seed", str(config["seed"])]
-        words += ["--drivers", *(SUBJECTS if CROSS_SCORES else [])]
+        drivers = SUBJECTS if CROSS_SCORES else []
+        words += ["--drivers", *drivers]
+        words += ["--head-models", *map(head_model_name, drivers)]
         words += ["--csv", csv, "--markdown", markdown]
         subprocess.run([sys.executable, "-m", *words], check=False)
     words = ["evaluation.records", *record_options(), "--out", PARTIAL_RECORDS]
@@ -272,9 +274,20 @@ def record_failed_run():
 
 
 def remove_partial_records():
-    """After a run without a failure: the whole tables and records are there or will be made."""
-    for path in (*PARTIAL_TABLES, PARTIAL_RECORDS):
-        Path(path).unlink(missing_ok=True)
+    """After a run without a failure: what a failed one left goes once the whole tables and records are there.
+
+    A run may have been asked for one file only.
+    """
+    scores = expand(SCORES_PATTERN, subject=AVATAR_SUBJECTS, model=MODELS)
+    for whole, partial in (
+        ("results/tables/scores.csv", PARTIAL_TABLES),
+        ("results/records.json", [PARTIAL_RECORDS]),
+    ):
+        if all(map(os.path.exists, [whole, *scores])):
+            made = os.path.getmtime(whole)
+            if all(os.path.getmtime(path) <= made for path in scores):
+                for path in map(Path, partial):
+                    path.unlink(missing_ok=True)
 
 
 onerror:

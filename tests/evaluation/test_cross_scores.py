@@ -142,6 +142,54 @@ def test_the_table_has_the_mean_over_the_drivers(results):
     assert "`cross_aed_l1_mean` ↓" in page
 
 
+def tables_of_failed_run(results, folder, **options):
+    logs = results / "logs/ann/toy"
+    logs.mkdir(parents=True, exist_ok=True)
+    (logs / "cross_cid_scores.log").write_text("error: no face\n")
+    tables.main(
+        tables.Options(
+            scores=str(results / "{subject}/{model}/scores.h5"),
+            splits=("tail-20",),
+            csv=folder / "scores.csv",
+            markdown=folder / "scores.md",
+            results=results,
+            **options,
+        )
+    )
+    return pd.read_csv(folder / "scores.csv", keep_default_na=False).set_index("metric")
+
+
+def test_a_failed_run_names_the_drivers_that_are_missing_and_why(results, tmp_path, monkeypatch):
+    """Bob's scores are of this run, Cid's failed, Dora was never begun; Eve only drives, and nobody asked for her."""
+    monkeypatch.setattr(tables, "are_outdated", lambda *names: names[-1] == "cid")
+    table = tables_of_failed_run(
+        results,
+        tmp_path,
+        subjects=("ann", "cid", "dora"),
+        models=("toy",),
+        drivers=("ann", "bob", "cid", "dora", "eve"),
+    )
+    row = table.loc["cross_aed_l1_mean"].iloc[0]
+    assert float(row["value"]) == pytest.approx(0.1, rel=1e-4)
+    assert row["drivers"] == "bob"
+    assert row["note"].startswith("without the drivers cid (")
+    assert "dora (" in row["note"]
+    assert "eve" not in row["note"]
+
+
+def test_people_of_another_head_model_are_not_missed(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "are_outdated", lambda *_: False)
+    table = tables_of_failed_run(
+        results,
+        tmp_path,
+        subjects=("ann", "dora"),
+        models=("toy",),
+        drivers=("ann", "bob", "dora"),
+        head_models=("anny", "anny", "flame"),
+    )
+    assert table.loc["cross_aed_l1_mean"].iloc[0]["note"] == ""
+
+
 def test_a_mean_over_drivers_is_explained_to_the_drivers_clips(results):
     table = pd.read_csv(
         results / "tables/scores.csv", keep_default_na=False, na_values={"value": ""}

@@ -15,8 +15,9 @@ from artifacts.provenance import file_digest
 from artifacts.store import write_artifact
 from avatar_models.registry import model_module
 from evaluation.aggregate import MEAN_SUBJECT, read_score_table
-from evaluation.explain import _code_now, explain, sources_of
+from evaluation.explain import explain
 from evaluation.tables import Options, main
+from evaluation.trace import _code_now, sources_of
 
 STEP = "evaluation.scores"
 

@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from evaluation.metrics.frechet import frechet_distance
+from evaluation.metrics.frechet import fit_gaussian, frechet_distance
 from evaluation.metrics.identity import cosine, identity_drift, mean_direction
+
+
+def distance(first, second):
+    return frechet_distance(fit_gaussian(first), fit_gaussian(second))
 
 
 def by_the_book(first, second):
@@ -21,22 +25,37 @@ def test_frechet_distance_is_the_published_formula(n_first, n_second):
     second = generator.standard_normal((n_second, 12)) + 0.5
     # With fewer samples than features the published root of a singular matrix is less exact.
     expected = by_the_book(first, second)
-    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-4)
+    assert distance(first, second) == pytest.approx(expected, rel=1e-4)
 
 
 def test_frechet_distance_of_a_shift_and_of_a_scale():
     features = np.random.default_rng(1).standard_normal((500, 8))
-    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(features, features + 2.0) == pytest.approx(8 * 4)
+    assert distance(features, features) == pytest.approx(0, abs=1e-9)
+    assert distance(features, features + 2.0) == pytest.approx(8 * 4)
     spread = np.trace(np.cov(features.T))
-    assert frechet_distance(features, (features - features.mean(0)) * 3 + features.mean(0)) == (
+    assert distance(features, (features - features.mean(0)) * 3 + features.mean(0)) == (
         pytest.approx(4 * spread)
     )
 
 
+def test_sets_fitted_one_after_the_other_are_one_set():
+    features = np.random.default_rng(2).standard_normal((90, 8)) * np.arange(1, 9) + 50
+    fit = None
+    for part in np.split(features, [3, 4, 40]):
+        fit = fit_gaussian(part, fit)
+    whole = fit_gaussian(features)
+    assert fit.n == 90
+    assert fit.root.shape == (8, 8)
+    np.testing.assert_allclose(fit.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(fit.root.T @ fit.root, whole.root.T @ whole.root, rtol=1e-9)
+    assert frechet_distance(fit, whole) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="no features"):
+        fit_gaussian(features[:0])
+
+
 def test_one_sample_has_no_covariance():
     with pytest.raises(ValueError, match="two samples"):
-        frechet_distance(np.zeros((1, 4)), np.zeros((5, 4)))
+        distance(np.zeros((1, 4)), np.zeros((5, 4)))
 
 
 def test_cosine_and_mean_direction():

@@ -58,8 +58,8 @@ def test_people_are_there_with_consent_or_named_without(content):
     people = content["subjects"]
     assert list(people) == ["ann", "bob", "cid", "una"]
     assert people["ann"]["consent"] == "form 17"
-    assert people["ann"]["split"] == "insta-350"
-    assert (people["bob"]["consent"], people["bob"]["split"]) == (None, "tail-20")
+    assert people["ann"]["split"] == "insta-350@1"
+    assert (people["bob"]["consent"], people["bob"]["split"]) == (None, "tail-20@1")
     assert people["bob"]["notes"] == "<i>glasses</i>"
     assert people["cid"]["role"] == "driver"
     assert people["una"]["is_made_up"]

@@ -290,9 +290,10 @@ def test_gains_over_the_first_model_are_stated(page):
     words = " ".join(" ".join(page.words).split())
     assert "far against near , frame by frame:" in words
     # Level shifts of -16 and -8 differ by a factor of two: 6.02 dB; the landmarks by one pixel.
-    gain = re.search(r"psnr_person \(dB\) \+(\d\.\d+) \[", words)
+    gain = re.search(r"psnr_person \(dB\) \+(\d\.\d+) not judged", words)
     assert float(gain[1]) == pytest.approx(6.02, abs=0.15)
-    assert "lmd_px (px) +1.000 [+1.000, +1.000]" in words
+    # Of so few frames nothing says what may be chance.
+    assert "lmd_px (px) +1.000 not judged" in words
 
 
 def test_each_subject_has_a_head_model_or_all_have_one(tmp_path):

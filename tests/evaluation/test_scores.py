@@ -11,10 +11,13 @@ from artifacts.store import read_artifact, read_provenance, write_artifact
 from evaluation.metric_names import metric_info
 from evaluation.regions import MOUTH_PX, view_of_lips
 from evaluation.report_subject import telling_frames
+from evaluation.score_frames import Scores, score_landmarks
 from evaluation.scores import Options, main
+from evaluation.tracks import LandmarkTracks
 from evaluation.truth import FittedClip
 from head_geometry.head_model import HeadModel
 from head_geometry.images import resample_area
+from head_geometry.landmark_sets import MEDIAPIPE
 from image_similarity.lpips import state_shapes
 
 
@@ -120,7 +123,8 @@ def test_lpips_is_named_as_missing_with_what_to_fetch_and_there_with_weights(sub
         zip(scores["missing_metric"].tolist(), scores["missing_reason"].tolist(), strict=True)
     )
     lpips = {f"lpips_alex_{region}" for region in ("person", "head", "full", "mouth")}
-    assert set(missing) == {*lpips, "fid_person", "csim_source", "csim_target"}
+    identity = {"csim_source", "csim_target", "csim_source_truth", "identity_drift"}
+    assert set(missing) == {*lpips, "fid_person", *identity, "identity_drift_truth"}
     assert "lpips: [alex]" in missing["lpips_alex_person"]
     assert "fid: true" in missing["fid_person"]
     assert "csim: true" in missing["csim_target"]
@@ -201,10 +205,10 @@ def test_frames_without_a_face_are_masked_and_counted(subject, tmp_path):
 def test_the_split_stands_in_the_provenance(subject, tmp_path):
     render = make_toy_render(subject, tmp_path)
     avatar = read_artifact(render.avatar, AVATAR)
-    made = {**BY_TEST, "options": {"split": "insta-350"}}
+    made = {**BY_TEST, "split": "insta-350@1"}
     write_artifact(render.avatar, AVATAR, avatar, made, {})
     score(subject, render)
-    assert read_provenance(tmp_path / "scores.h5")["split"] == "insta-350"
+    assert read_provenance(tmp_path / "scores.h5")["split"] == "insta-350@1"
 
 
 def test_a_frame_that_was_trained_on_is_refused(subject, tmp_path):
@@ -259,3 +263,18 @@ def test_the_report_draws_the_classic_68(subject, tmp_path):
     assert clip.landmarks(0).shape == (68, 2)
     points = read_artifact(classic.landmarks, LANDMARKS)["points"]
     assert telling_frames(clip.fit, points, np.arange(clip.n_frames))
+
+
+def test_auc_is_over_the_frames_in_which_the_filmed_face_was_found():
+    points = np.random.default_rng(0).random((4, 478, 2)) * 100
+    seen = np.array([True, True, True, False])
+    truth = LandmarkTracks(MEDIAPIPE, points, seen)
+    render = LandmarkTracks(MEDIAPIPE, points, np.array([True, True, False, True]))
+    scores = Scores(4)
+    score_landmarks(scores, render, truth, np.arange(4))
+    assert scores.clip["auc_8pct_nme_outer_eye"] == pytest.approx(2 / 3)
+    nothing = Scores(4)
+    score_landmarks(
+        nothing, render, LandmarkTracks(MEDIAPIPE, points, ~np.ones(4, bool)), np.arange(4)
+    )
+    assert "no face was found in any filmed frame" in nothing.missing["auc_8pct_nme_outer_eye"]

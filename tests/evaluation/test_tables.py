@@ -8,13 +8,16 @@ import pytest
 
 from artifacts.errors import InputError
 from artifacts.kinds import SCORES
-from artifacts.store import write_artifact
+from artifacts.store import read_artifact, write_artifact
 from evaluation.aggregate import (
     COLUMNS,
     MEAN_SUBJECT,
-    differences,
+    read_score_table,
     read_scores,
+    value_of,
 )
+from evaluation.comparison import differences
+from evaluation.explain import _renders, cell_of
 from evaluation.missing import CLIP_STEPS, MODEL_STEPS, are_outdated, why_missing
 from evaluation.tables import Options, format_gain, format_value, main
 
@@ -84,7 +87,7 @@ def test_the_long_table_has_one_row_each_with_interval_count_and_unit(tables):
     assert tuple(table.columns) == COLUMNS
     psnr = row(table, "ann", "new", "psnr_person")
     assert psnr["ci_low"] < psnr["value"] < psnr["ci_high"]
-    assert (psnr["n"], psnr["unit"], psnr["split"]) == (20, "dB", "tail-20")
+    assert (psnr["n"], psnr["unit"], psnr["split"]) == (20, "dB", "tail-20@1")
     time = row(table, "ann", "new", "training_time_s")
     assert time["value"] == 300
     assert np.isnan(time["ci_low"])
@@ -105,7 +108,7 @@ def test_frames_without_a_value_are_counted_not_averaged(tables):
     lmd = row(table, "bob", "new", "lmd_px")
     assert lmd["n"] == 5
     assert lmd["value"] == pytest.approx(np.linspace(1, 2, 20)[:5].mean())
-    assert lmd["note"] == "15 frames have no value"
+    assert lmd["note"] == "15 frames have no value, of this or another model"
 
 
 def test_the_mean_over_subjects_is_of_subject_means(tables):
@@ -119,11 +122,11 @@ def test_the_mean_over_subjects_is_of_subject_means(tables):
 
 def test_each_subject_has_its_own_split_and_their_mean_has_several(scores, tmp_path):
     table, page = tables_of(tmp_path, **scores, splits=("insta-350", "tail-20"))
-    assert row(table, "ann", "new", "psnr_person")["split"] == "insta-350"
-    assert row(table, "bob", "new", "psnr_person")["split"] == "tail-20"
+    assert row(table, "ann", "new", "psnr_person")["split"] == "insta-350@1"
+    assert row(table, "bob", "new", "psnr_person")["split"] == "tail-20@1"
     assert row(table, MEAN_SUBJECT, "new", "psnr_person")["split"] == "several"
-    assert "Held-out frames of split `insta-350` and `tail-20`." in page
-    assert "## ann (split insta-350)" in page
+    assert "Held-out frames of split `insta-350@1` and `tail-20@1`." in page
+    assert "## ann (split insta-350@1)" in page
     with pytest.raises(InputError, match="3 splits are named for 2 subjects"):
         tables_of(tmp_path, **scores, splits=("tail-20",) * 3)
 
@@ -271,13 +274,14 @@ def test_what_may_be_chance_says_so(tmp_path):
     assert "n.s." not in of["a", "new"].split("|")[3]
     assert "n.s." in of["a", "odd"].split("|")[3]
     assert "+3.250 [+" in of[MEAN_SUBJECT, "new"]
-    # Five may have one sign by chance.
-    assert (MEAN_SUBJECT, "new") not in gains(people[:5])
+    # Of two there is nothing to say.
+    assert (MEAN_SUBJECT, "new") not in gains(people[:2])
 
 
 def test_a_gain_has_its_sign_and_says_what_may_be_chance():
     assert format_gain(0.5, 0.25, 0.75) == "+0.5000 [+0.2500, +0.7500]"
     assert format_gain(-0.5, -1.0, 0.0) == "-0.5000 [-1.0000, +0.0000] n.s."
+    assert format_gain(-0.5, np.nan, np.nan) == "-0.5000 not judged"
 
 
 def test_values_show_four_digits():
@@ -297,3 +301,87 @@ def test_the_command_line_ends_with_one_sentence(tmp_path):
     assert "no.h5: no such file; run the step that makes it" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_means_of_all_models_are_over_the_same_frames(tmp_path):
+    write_scores(tmp_path / "ann_base.h5", 20.0)
+    write_scores(tmp_path / "ann_new.h5", 23.0, lmd_valid=False)
+    names = {"subjects": ("ann",), "scores": str(tmp_path / "{subject}_{model}.h5")}
+    table, _ = tables_of(tmp_path, **names, models=("base", "new"))
+    for model in ("base", "new"):
+        lmd = row(table, "ann", model, "lmd_px")
+        assert lmd["n"] == 5
+        assert lmd["value"] == pytest.approx(np.linspace(1, 2, 20)[:5].mean())
+        assert row(table, "ann", model, "psnr_person")["n"] == 20
+    alone, _ = tables_of(tmp_path, **names, models=("base",))
+    assert row(alone, "ann", "base", "lmd_px")["n"] == 20
+    # What stands behind the number is read in the same way.
+    results = tmp_path / "results"
+    for model in ("base", "new"):
+        (results / "ann" / model).mkdir(parents=True)
+        (tmp_path / f"ann_{model}.h5").rename(results / "ann" / model / "scores.h5")
+    pattern = str(results / "{subject}/{model}/scores.h5")
+    tables_of(tmp_path, subjects=("ann",), models=("base", "new"), scores=pattern)
+    made = read_score_table(tmp_path / "t/scores.csv")
+    renders = _renders(made, cell_of(made, "ann/base/lmd_px"), results)
+    assert [value_of(it, "lmd_px") for it in renders.values()] == pytest.approx(
+        [np.linspace(1, 2, 20)[:5].mean()]
+    )
+
+
+def test_models_without_a_frame_in_common_have_no_mean(tmp_path):
+    for model, there in (("base", slice(0, 10)), ("new", slice(10, 20))):
+        path = write_scores(tmp_path / f"ann_{model}.h5", 20.0)
+        arrays = read_artifact(path, SCORES)
+        arrays["frame_valid"][1] = False
+        arrays["frame_valid"][1, there] = True
+        write_artifact(path, SCORES, arrays, {"step": "test"})
+    names = {"subjects": ("ann",), "scores": str(tmp_path / "{subject}_{model}.h5")}
+    table, _ = tables_of(tmp_path, **names, models=("base", "new"))
+    gone = row(table, "ann", "new", "lmd_px")
+    assert np.isnan(gone["value"])
+    assert "no frame in which all models have a value" in gone["note"]
+
+
+def test_all_that_may_be_the_best_are_marked(tmp_path):
+    rng = np.random.default_rng(1)
+    write_scores(tmp_path / "a_base.h5", 20.0)
+    write_scores(tmp_path / "a_good.h5", 23.0)
+    write_scores(tmp_path / "a_odd.h5", 23.0 + rng.normal(size=20))
+    names = {"subjects": ("a",), "scores": str(tmp_path / "{subject}_{model}.h5")}
+    table, page = tables_of(tmp_path, **names, models=("base", "good", "odd"))
+    marks = {
+        model: row(table, "a", model, "psnr_person")["may_be_best"]
+        for model in ("base", "good", "odd")
+    }
+    assert marks == {"base": False, "good": True, "odd": True}
+    (line,) = [x for x in page.splitlines() if x.startswith("| `psnr_person`")]
+    assert line.count("**") == 4
+
+
+def test_too_few_frames_mark_nobody(tmp_path):
+    for model, level in (("base", 20.0), ("good", 23.0)):
+        path = write_scores(tmp_path / f"a_{model}.h5", level)
+        arrays = read_artifact(path, SCORES)
+        arrays["frame_valid"][:, 10:] = False
+        write_artifact(path, SCORES, arrays, {"step": "test"})
+    names = {"subjects": ("a",), "scores": str(tmp_path / "{subject}_{model}.h5")}
+    table, _ = tables_of(tmp_path, **names, models=("base", "good"))
+    assert not table["may_be_best"].any()
+
+
+def test_features_and_renders_of_others_are_steps_too(tmp_path):
+    results_of(tmp_path, CHAIN, 1000)
+    (tmp_path / "a/m/scores.h5").unlink()
+    (tmp_path / "a/m/render_self_features.h5").unlink()
+    assert why_missing(tmp_path, "a", "m") == "scores was not run"
+    log_of(tmp_path, "a/m/render_features.log", "error: its network is damaged\n", 2000)
+    assert why_missing(tmp_path, "a", "m") == "render_features: its network is damaged"
+    # Who is driven by another needs that one's clip, and the render.
+    assert why_missing(tmp_path, "a", "m", "b") == "frames was not run"
+    log_of(tmp_path, "b/frames.log", "error: b.mp4: cannot be read\n", 2000)
+    assert why_missing(tmp_path, "a", "m", "b") == "frames: b.mp4: cannot be read"
+    results_of(tmp_path, [f"b/{step}" for step in CLIP_STEPS], 3000)
+    results_of(tmp_path, ["a/m/render_cross_b", "a/m/cross/b/landmarks"], 4000)
+    log_of(tmp_path, "a/m/cross_b_fit.log", "error: no face was found\n", 5000)
+    assert why_missing(tmp_path, "a", "m", "b") == "fit: no face was found"

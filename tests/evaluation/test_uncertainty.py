@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from evaluation.metrics.uncertainty import block_length, bootstrap_frames, bootstrap_subjects
+from benchmarks.interval_coverage import coverage, process
+from evaluation.metrics.uncertainty import (
+    block_length,
+    bootstrap_frames,
+    bootstrap_subjects,
+    independent_frames,
+)
 
 
 def test_interval_of_independent_values_matches_the_normal_one():
@@ -30,15 +36,57 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert 0.85 <= covered / trials <= 1
 
 
-def test_the_seed_decides_and_one_value_has_no_width():
+@pytest.mark.parametrize(
+    ("frames", "autocorrelation", "least"),
+    [(20, 0.0, 0.9), (20, 0.5, 0.85), (50, 0.8, 0.85), (300, 0.95, 0.85), (1000, 0.5, 0.9)],
+)
+def test_the_interval_of_frames_that_resemble_each_other_covers_the_truth(
+    frames, autocorrelation, least
+):
+    draws = process(np.random.default_rng(3), 100, frames, autocorrelation)
+    found = coverage(draws, bootstrap_frames)
+    assert found["coverage"] >= least
+    assert found["share_with_interval"] > 0.8
+
+
+@pytest.mark.parametrize("subjects", [3, 6])
+def test_the_interval_of_few_subjects_covers_the_truth(subjects):
+    draws = np.random.default_rng(3).standard_normal((200, subjects))
+    assert coverage(draws, bootstrap_subjects)["coverage"] >= 0.9
+
+
+def test_frames_that_repeat_each_other_count_less():
+    draws = process(np.random.default_rng(5), 20, 2000, 0.8)
+    assert np.mean([independent_frames(values) for values in draws]) == pytest.approx(
+        2000 / 9, rel=0.1
+    )
+    chance = process(np.random.default_rng(5), 20, 2000, 0.0)
+    assert np.mean([independent_frames(values) for values in chance]) > 1800
+
+
+def test_the_seed_decides():
     values = np.random.default_rng(0).random(50)
     assert bootstrap_frames(values, seed=3) == bootstrap_frames(values, seed=3)
     assert bootstrap_frames(values, seed=3) != bootstrap_frames(values, seed=4)
-    single = bootstrap_frames(np.array([2.0]))
-    assert (single.mean, single.low, single.high) == (2.0, 2.0, 2.0)
 
 
-def test_few_subjects_have_no_interval():
-    few = bootstrap_subjects(np.array([1.0, 2.0, 6.0]))
-    assert few.mean == 3
-    assert np.isnan([few.low, few.high]).all()
+@pytest.mark.parametrize(
+    "values", [[2.0], np.random.default_rng(0).random(19), np.arange(25.0)], ids=["1", "19", "line"]
+)
+def test_too_few_frames_have_no_interval(values):
+    """One frame, few frames, and frames that only drift: as one long movement they say nothing of the next."""
+    interval = bootstrap_frames(np.asarray(values))
+    assert interval.mean == np.mean(values)
+    assert not interval.is_known
+    assert not interval.excludes_zero
+
+
+def test_equal_frames_have_an_interval_without_width():
+    interval = bootstrap_frames(np.full(30, 0.7))
+    assert (interval.low, interval.high) == pytest.approx((0.7, 0.7))
+
+
+def test_two_subjects_have_no_interval():
+    few = bootstrap_subjects(np.array([1.0, 2.0]))
+    assert few.mean == 1.5
+    assert not few.is_known

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pandas as pd
@@ -56,7 +57,7 @@ def test_the_table_is_long_and_complete(toy_run: Project):
     columns = ["subject", "model", "split", "metric", "value", "ci_low", "ci_high", "n", "unit"]
     assert list(table.columns[: len(columns)]) == columns
     assert set(table["model"]) == set(MODELS)
-    assert set(table["split"]) == {"tail-20"}
+    assert set(table["split"]) == {"tail-20@1"}
     assert table["metric"].str.startswith("psnr").any()
 
 
@@ -395,3 +396,29 @@ def test_the_slurm_profile_asks_for_gpus(new_project):
     jobs = [job for job in done.stdout.split("rule ") if job.startswith("train_avatar:")]
     assert jobs
     assert all("gpu=1" in job for job in jobs)
+
+
+def test_no_group_of_the_slurm_profile_waits_for_itself(new_project):
+    """A step outside a group that needs a step of it, and that another step of it needs, would never start."""
+    profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
+    project = new_project(
+        modes=["self", "cross"],
+        scores={"fid": True},
+        subjects={name: {"video": "carphone_pristine.mp4"} for name in ("ann", "bob")},
+    )
+    done = subprocess.run(
+        project.command("--rulegraph"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)', done.stdout, re.MULTILINE))
+    edges = re.findall(r"^\s*(\d+) -> (\d+)", done.stdout, re.MULTILINE)
+    assert {"cross_features", "render_features"} <= set(names.values())
+    assert set(profile["groups"]) <= {*names.values()}
+    before: dict[str, set[str]] = {}
+    for first, second in edges:
+        one, other = (profile["groups"].get(names[n], names[n]) for n in (first, second))
+        if one != other:
+            before.setdefault(other, set()).add(one)
+    # Raises where a group waits for itself.
+    order = list(TopologicalSorter(before).static_order())
+    assert order.index("clip") < order.index("measurement") < order.index("tables")
