@@ -116,12 +116,15 @@ def footnotes(spec: TableSpec, cells: list[Cell], results: Path, scores: pd.Data
         lines.append(
             f"‡: too few frames or subjects tell whether the difference from {spec.baseline} is more than chance ({_JUDGED})."
         )
-    noted: dict[tuple[str, str], list[str]] = {}
+    noted: dict[tuple[str, str, str], list[str]] = {}
     for cell in cells:
         if cell.note:
             kind = "Missing" if np.isnan(cell.value) else "Measured"
-            noted.setdefault((kind, cell.note), []).append(f"{cell.row} / {cell.column}")
-    lines += [f"{kind} ({', '.join(names)}): {note}." for (kind, note), names in noted.items()]
+            noted.setdefault((kind, cell.row, cell.note), []).append(cell.column)
+    lines += [
+        f"{kind} ({row} / {', '.join(columns)}): {note}."
+        for (kind, row, note), columns in noted.items()
+    ]
     return lines
 
 

@@ -101,7 +101,7 @@ def _meaning(row: Mapping[str, Any]) -> Iterator[str]:
         if np.isnan(row["ci_low"])
         else f"; brackets: 95 %, {'subjects' if is_mean else 'blocks of frames'} drawn anew"
     )
-    of = "subjects" if is_mean else "drivers" if row["drivers"] else "frames or values"
+    of = "subjects" if is_mean else "driver(s)" if row["drivers"] else "frames or values"
     yield f"  over {row['n']} {of}, split {row['split']}{drawn}"
     if row["note"]:
         yield f"  note: {row['note']}"
@@ -198,7 +198,9 @@ def explain_declared(
     if len(cell.subjects.split()) > 1 and not is_pooled(cell.metric):
         yield f"  {cell.aggregate} of the subjects {', '.join(cell.subjects.split())}, split {cell.split}"
     if cell.verdict:
-        yield f"  {cell.difference:+.6g} from the baseline [{cell.difference_low:+.6g}, {cell.difference_high:+.6g}]: {cell.verdict}"
+        limits = f" [{cell.difference_low:+.6g}, {cell.difference_high:+.6g}]"
+        known = "" if np.isnan(cell.difference_low) else limits
+        yield f"  {cell.difference:+.6g} from the baseline{known}: {cell.verdict}"
     if cell.note:
         yield f"  note: {cell.note}"
     if np.isnan(cell.value):

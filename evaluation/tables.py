@@ -155,7 +155,8 @@ def markdown_page(
     splits = " and ".join(f"`{name}`" for name in names_in(table, "split") if name != SEVERAL)
     parts += [
         f"Held-out frames of split {splits}. Mean over frames with its 95 % interval "
-        "from a block bootstrap over frames (over subjects in the last table). ↑ more is better, "
+        "from a block bootstrap over frames (over subjects in the last table), without one where the frames are too few or too "
+        "much alike to tell. ↑ more is better, "
         "↓ less is better. Bold: the best, and those whose paired difference from it is not significant; none where too few "
         "frames or subjects tell.",
     ]
