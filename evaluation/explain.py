@@ -36,7 +36,7 @@ from evaluation.declared_cells import (
     is_declared_table,
     read_declared_cells,
 )
-from evaluation.metric_names import metric_info
+from evaluation.metric_names import CROSS, metric_info
 from evaluation.pooled import is_pooled, pooled_fid
 from evaluation.trace import files_behind
 
@@ -143,6 +143,9 @@ def _renders(
 
 def _origin(table: pd.DataFrame, row: Mapping[str, Any], results: Path) -> Iterator[str]:
     yield ""
+    if row["metric"].startswith(CROSS) and not row["drivers"]:
+        yield f"{row['subject']}: no render that another person drives has a value"
+        return
     renders = _renders(table, row, results)
     for path, render in renders.items():
         if render is None:

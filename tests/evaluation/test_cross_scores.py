@@ -200,3 +200,5 @@ def test_a_mean_over_drivers_is_explained_to_the_drivers_clips(results):
     assert "their mean says 0.2, as the table does" in text
     assert "bob/scores.h5: 0.1" in text
     assert "cid/filmed_fit.h5" in text
+    text = "\n".join(explain(table, "ann/toy/cross_fid_person", results))
+    assert "ann: no render that another person drives has a value" in text
