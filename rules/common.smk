@@ -290,6 +290,13 @@ def remove_partial_records():
                     path.unlink(missing_ok=True)
 
 
+onstart:
+    # Snakemake (9.27) limits jobs to 100 a second, and for that looks at all ready jobs once more a second after every look:
+    # each finished job adds such an endless chain, and after a few hundred jobs they keep a core busy. The jobs here take
+    # seconds, and a cluster's profile limits how many are queued.
+    workflow.scheduler.job_rate_limiter = None
+
+
 onerror:
     record_failed_run()
 

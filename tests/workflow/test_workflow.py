@@ -422,3 +422,15 @@ def test_no_group_of_the_slurm_profile_waits_for_itself(new_project):
     # Raises where a group waits for itself.
     order = list(TopologicalSorter(before).static_order())
     assert order.index("clip") < order.index("measurement") < order.index("tables")
+
+
+def test_a_long_run_does_not_look_at_its_jobs_again_and_again(toy_run, tmp_path):
+    """Snakemake's limit of jobs a second would add a look a second for every job that has finished."""
+    project = copy_of(toy_run, tmp_path / "copy")
+    for name in ("licences.md", "records.json", "tables/scores.csv", "toy/sync.h5"):
+        project.path(name).unlink()
+    done = project.run("--cores", "1", "--verbose")
+    assert done.returncode == 0, done.stdout
+    jobs = done.stdout.count("Finished jobid: ")
+    assert jobs >= 6
+    assert done.stdout.count("Resources before job selection") <= jobs + 1
