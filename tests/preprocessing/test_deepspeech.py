@@ -35,7 +35,9 @@ def test_mfcc_equal_python_speech_features(n_samples):
     found = speech_mfcc(audio, RATE)
     assert found.shape == reference.shape
     np.testing.assert_allclose(found, reference, rtol=0, atol=1e-9)
-    np.testing.assert_array_equal(speech_mfcc(audio, RATE, every=2), found[::2])
+    # A product of fewer rows may be summed in another order, depending on the processor.
+    every_other = speech_mfcc(audio, RATE, every=2)
+    np.testing.assert_allclose(every_other, found[::2], rtol=0, atol=1e-9)
 
 
 def test_mfcc_of_silence_and_in_pieces():
