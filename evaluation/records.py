@@ -105,6 +105,29 @@ class SubjectRecord:
 
 
 @dataclass(frozen=True)
+class RecordingRecord:
+    """What is kept of one recording that drives: somebody's motion or voice.
+
+    Attributes:
+        kind: ``arkit``, ``nerface`` or ``wav``.
+        consent: Where the consent of who was recorded is on file, as it was given; None where nothing was given.
+    """
+
+    kind: str
+    consent: str | None
+
+    @property
+    def lacks_consent(self) -> bool:
+        """True where nothing was given."""
+        return self.consent is None
+
+    @property
+    def consent_text(self) -> str:
+        """The reference, or that there is none."""
+        return self.consent or "none given"
+
+
+@dataclass(frozen=True)
 class Records:
     """What is kept of a run.
 
@@ -117,8 +140,9 @@ class Records:
         remarks: What is to be known besides of third-party files, a sentence each.
         licences: Terms of each third-party file.
         libraries: Terms of each library.
-        without_consent: Persons of whom no consent reference was given.
+        without_consent: Persons and recordings of whom no consent reference was given.
         subjects: Name to what is kept of each person.
+        recordings: Name to what is kept of each recording that drives.
         shared_files: Artifacts that belong to no single person.
     """
 
@@ -132,6 +156,7 @@ class Records:
     libraries: tuple[LicenceRow, ...]
     without_consent: tuple[str, ...]
     subjects: dict[str, SubjectRecord]
+    recordings: dict[str, RecordingRecord]
     shared_files: tuple[Origin, ...]
 
 
@@ -170,8 +195,13 @@ def make_records(options: Options) -> Records:
     Raises:
         InputError: configuration, sheet or an artifact cannot be read, or an unknown third-party file is named.
     """
-    listed = listed_subjects(merged_config(options.config), options.subject_sheet)
+    config = merged_config(options.config)
+    listed = listed_subjects(config, options.subject_sheet)
     subjects = {name: _subject(name, listed[name], options) for name in sorted(listed)}
+    recordings = {
+        name: _recording(given) for name, given in sorted((config.get("drivers") or {}).items())
+    }
+    people = {**subjects, **recordings}
     licences = licences_of(options.assets)
     return Records(
         version=_version(),
@@ -182,8 +212,9 @@ def make_records(options: Options) -> Records:
         remarks=tuple(remark_sentences(licences)),
         licences=tuple(licences),
         libraries=tuple(library_licences()),
-        without_consent=tuple(name for name, record in subjects.items() if record.lacks_consent),
+        without_consent=tuple(name for name, record in people.items() if record.lacks_consent),
         subjects=subjects,
+        recordings=recordings,
         shared_files=_origins(files_of_all(options.results, options.drivers), options.results),
     )
 
@@ -198,6 +229,11 @@ def _subject(name: str, given: Mapping[str, Any], options: Options) -> SubjectRe
         notes=given.get("notes", ""),
         files=_origins(files_of_subject(options.results, name, options.models), options.results),
     )
+
+
+def _recording(given: Mapping[str, Any]) -> RecordingRecord:
+    kind = next((kind for kind in ("arkit", "nerface", "wav") if given.get(kind)), "unknown")
+    return RecordingRecord(kind, given.get("consent") or None)
 
 
 def _origins(paths: Sequence[Path], results: Path) -> tuple[Origin, ...]:
@@ -244,6 +280,9 @@ def read_records(path: Path) -> Records:
             name: SubjectRecord(**{**record, "files": _read_origins(record["files"])})
             for name, record in content["subjects"].items()
         }
+        recordings = {
+            name: RecordingRecord(**record) for name, record in content["recordings"].items()
+        }
         sheet = content["subject_sheet"]
         typed = {
             "configuration": tuple(NamedFile(**file) for file in content["configuration"]),
@@ -252,6 +291,7 @@ def read_records(path: Path) -> Records:
             **{key: tuple(content[key]) for key in ("restrictions", "remarks", "without_consent")},
             **{key: _read_licences(content[key]) for key in ("licences", "libraries")},
             "subjects": subjects,
+            "recordings": recordings,
             "shared_files": _read_origins(content["shared_files"]),
         }
         return Records(**{**content, **typed})

@@ -126,6 +126,7 @@ def index_page(
             definitions={name: metric_info(name) for name in names},
             regions=REGIONS,
             people=records.subjects,
+            recordings=records.recordings,
             records=records,
             records_link=os.path.relpath(options.results / RECORDS, options.out.parent),
             origins=origins,

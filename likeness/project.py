@@ -138,10 +138,11 @@ def subjects(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
 
 def consents(config: dict[str, Any], folder: Path) -> Iterator[Finding]:
     """Whether it is written where the consent of each person is on file; nothing but a warning."""
+    filmed_or_recorded = {**_listed(config, folder), **(config.get("drivers") or {})}
     without = [
         name
-        for name, subject in _listed(config, folder).items()
-        if not subject.get("consent") and "synthetic" not in subject
+        for name, given in filmed_or_recorded.items()
+        if not given.get("consent") and "synthetic" not in given
     ]
     if without:
         text = f"no reference for {', '.join(without)}; write where each consent is on file (consent), the report shows it"

@@ -92,10 +92,12 @@ def shown_key(*keys):
 
 def check_command_line():
     """Refuse people on the command line: the records of a run read from the files where each one's consent is on file."""
-    if "subjects" in workflow.config_settings.config:
-        refuse(
-            "subjects cannot be given with --config; write them into a configuration file or a subject_sheet"
-        )
+    places = {
+        "subjects": "a configuration file or a subject_sheet",
+        "drivers": "a configuration file",
+    }
+    for key in sorted(places.keys() & workflow.config_settings.config.keys()):
+        refuse(f"{key} cannot be given with --config; write them into {places[key]}")
 
 
 def values_in(node, key=""):

@@ -28,6 +28,9 @@ subjects:
   bob: {video: b.mp4, notes: <i>glasses</i>}
   cid: {video: c.mp4, role: driver, consent: ""}
   una: {synthetic: {seed: 1}, role: driver}
+drivers:
+  song: {wav: s.wav, consent: form 21}
+  wave: {arkit: w.csv}
 """
 
 

@@ -63,7 +63,9 @@ def test_people_are_there_with_consent_or_named_without(content):
     assert people["bob"]["notes"] == "<i>glasses</i>"
     assert people["cid"]["role"] == "driver"
     assert people["una"]["is_made_up"]
-    assert content["without_consent"] == ["bob", "cid"]
+    assert content["recordings"]["song"] == {"kind": "wav", "consent": "form 21"}
+    assert content["recordings"]["wave"] == {"kind": "arkit", "consent": None}
+    assert content["without_consent"] == ["bob", "cid", "wave"]
 
 
 def test_the_configuration_and_the_code_are_named(results, content):
@@ -110,7 +112,7 @@ def test_people_of_the_sheet_and_of_several_configurations(results, tmp_path):
     assert made.subjects["bob"].consent == "form 18"
     assert made.subjects["bob"].notes == "<i>glasses</i>"
     assert made.subjects["dora"].consent == "form 19"
-    assert made.without_consent == ("cid", "eve")
+    assert made.without_consent == ("cid", "eve", "wave")
     assert made.subject_sheet is not None
     assert made.subject_sheet.path == "people.tsv"
     assert merged_config(files) == {

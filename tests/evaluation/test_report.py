@@ -95,10 +95,11 @@ def test_the_page_says_what_may_not_be_done_and_who_agreed(page):
     words = " ".join(" ".join(page.words).split())
     # At the top and among the terms.
     assert words.count("No commercial use, because of flame.pkl.") == 2
-    assert words.count("No consent reference was given for bob, cid.") == 2
+    assert words.count("No consent reference was given for bob, cid, wave.") == 2
     assert "carphone_pristine.mp4: the licence is that of the package" in words
     assert "form 17" in words
-    assert words.count("none given") == 3  # facts of bob; bob and cid in the table
+    assert words.count("none given") == 4  # facts of bob; bob, cid and wave in the tables
+    assert "form 21" in words
     assert "none needed, made up" in words
     # Also in the configuration, which is shown whole.
     assert words.count("<i>glasses</i>") == 3

@@ -84,6 +84,8 @@ def test_people_without_consent_are_named_and_nothing_fails(tmp_path):
     assert found.text.startswith("no reference for bob; ")
     config.pop("subject_sheet")
     assert one(project.consents(config, tmp_path)).status == "ok"
+    config["drivers"] = {"song": {"wav": "s.wav"}, "wave": {"arkit": "w.csv", "consent": "form 3"}}
+    assert one(project.consents(config, tmp_path)).text.startswith("no reference for song; ")
 
 
 def test_other_and_missing_packages_are_named(tmp_path, monkeypatch):

@@ -112,9 +112,18 @@ def test_the_records_read_the_sheet_and_every_configuration(planned, new_project
     alone = ("--configfile", str(own), "--replace-workflow-config")
     line = commands(project, *alone)["results/records.json"]
     assert f"--config {own} --split" in line
-    done = project.run("--dry-run", "--config", 'subjects={"toy": {"video": "x"}}')
+
+
+@pytest.mark.parametrize(
+    "given", ['subjects={"toy": {"video": "x"}}', 'drivers={"a": {"wav": "x"}}']
+)
+def test_people_are_refused_on_the_command_line(new_project: Callable[..., Project], given: str):
+    done = new_project().run("--dry-run", "--config", given)
     assert done.returncode != 0
-    assert "error: config: subjects cannot be given with --config" in done.stdout
+    assert (
+        f"error: config: {given.split('=', maxsplit=1)[0]} cannot be given with --config"
+        in done.stdout
+    )
 
 
 @pytest.mark.parametrize(
