@@ -3,6 +3,7 @@
 import fcntl
 import gc
 import json
+import logging
 import math
 import os
 import re
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
-from snakemake.settings.types import DeploymentMethod
+from snakemake.settings.types import DeploymentMethod, Quietness
 from snakemake.utils import validate
+from snakemake_interface_logger_plugins.common import LogEvent
 
 # The code beside the Snakefile, wherever Snakemake runs and whatever is installed.
 sys.path.insert(0, workflow.basedir)

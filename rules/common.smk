@@ -290,6 +290,24 @@ def remove_partial_records():
                     path.unlink(missing_ok=True)
 
 
+def show_job_counts():
+    """What `snakemake --dry-run --quiet` is for: the number of jobs of each rule, without printing every job.
+
+    Snakemake (9.27) ends such a run once they are counted, which for 1000 people saves a third of the time, and then
+    withholds the counts with everything else that is progress.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    # That this is a dry run is not known before the rules are read.
+    handler.addFilter(
+        lambda it: workflow.dryrun and getattr(it, "event", None) == LogEvent.RUN_INFO
+    )
+    logger.addHandler(handler)
+
+
+if workflow.output_settings.quiet == {Quietness.RULES, Quietness.PROGRESS}:
+    show_job_counts()
+
+
 onstart:
     # Snakemake (9.27) limits jobs to 100 a second, and for that looks at all ready jobs once more a second after every look:
     # each finished job adds such an endless chain, and after a few hundred jobs they keep a core busy. The jobs here take

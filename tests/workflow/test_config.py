@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -203,6 +204,14 @@ def test_the_landmark_detector_is_the_same_for_clips_and_renders(new_project):
 def test_the_projects_own_configuration_is_accepted():
     done = Project(ROOT).run("--dry-run", "--quiet")
     assert done.returncode == 0, done.stdout
+
+
+def test_a_quiet_dry_run_counts_the_jobs_and_prints_none(new_project):
+    printed = new_project().run("--dry-run").stdout
+    counted = new_project().run("--dry-run", "--quiet").stdout
+    (total,) = re.findall(r"^total +(\d+)", counted, re.MULTILINE)
+    assert printed.count("rule ") == int(total)
+    assert "rule " not in counted
 
 
 def test_what_config_yaml_leaves_out_has_the_schemas_default(new_project):
